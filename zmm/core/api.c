@@ -1,0 +1,334 @@
+/* api.c -- the public C names: checked arithmetic, then the heap; a refusal becomes NULL (zmm_heap_*) or a bailout
+ * (the emalloc family).
+ *
+ * Asks:    everything above. Serves: users. Never: knows how a block is placed. */
+#include "core.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- an explicit heap ----------------------------------------------------------------------------------------------- */
+
+/* count * size_bytes + offset_bytes into `total`; false after recording the refusal. */
+static bool api_product(zmm_heap *heap, size_t count, size_t size_bytes, size_t offset_bytes, size_t *total) {
+    size_t product;
+    if (ZMM_UNLIKELY(__builtin_mul_overflow(count, size_bytes, &product) ||
+                     __builtin_add_overflow(product, offset_bytes, total))) {
+        refuse_overflow3(heap, count, size_bytes, offset_bytes);
+        return false;
+    }
+    return true;
+}
+
+ZMM_PUBLIC zmm_heap *zmm_heap_startup(const zmm_options *options) {
+    static const zmm_options defaults;
+    if (options == NULL) {
+        options = &defaults;
+    }
+    if (options->limit_bytes != 0 && options->limit_bytes < ZMM_CHUNK_BYTES) {
+        fprintf(stderr, "zmm: a limit of %zu bytes is less than a heap's first chunk (%zu bytes)\n",
+                options->limit_bytes, ZMM_CHUNK_BYTES);
+        return NULL;
+    }
+    zmm_heap *const heap = request_startup(options);
+    if (heap != NULL && options->limit_bytes != 0) {
+        heap->limit_bytes = options->limit_bytes;
+    }
+    return heap;
+}
+
+ZMM_PUBLIC void zmm_heap_shutdown(zmm_heap *heap, bool full, bool silent) {
+    (void)silent; /* there is no leak report yet that could be silenced */
+    if (full) {
+        request_shutdown(heap);
+    } else {
+        request_end(heap);
+    }
+}
+
+ZMM_PUBLIC void *zmm_heap_alloc(zmm_heap *heap, size_t size_bytes) {
+    return heap_alloc(heap, size_bytes);
+}
+
+ZMM_PUBLIC void *zmm_heap_calloc(zmm_heap *heap, size_t count, size_t size_bytes) {
+    size_t total;
+    if (!api_product(heap, count, size_bytes, 0, &total)) {
+        return NULL;
+    }
+    void *const block = heap_alloc(heap, total);
+    /* A huge block comes zeroed from its storage. */
+    if (block != NULL && total <= ZMM_LARGE_BYTES_MAX) {
+        memset(block, 0, total);
+    }
+    return block;
+}
+
+ZMM_PUBLIC void *zmm_heap_safe_alloc(zmm_heap *heap, size_t count, size_t size_bytes, size_t offset_bytes) {
+    size_t total;
+    return api_product(heap, count, size_bytes, offset_bytes, &total) ? heap_alloc(heap, total) : NULL;
+}
+
+ZMM_PUBLIC void *zmm_heap_realloc(zmm_heap *heap, void *block, size_t size_bytes) {
+    return resize(heap, block, size_bytes, size_bytes);
+}
+
+ZMM_PUBLIC void *zmm_heap_realloc2(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
+    return resize(heap, block, size_bytes, copy_bytes);
+}
+
+ZMM_PUBLIC void *zmm_heap_safe_realloc(zmm_heap *heap, void *block, size_t count, size_t size_bytes,
+                                       size_t offset_bytes) {
+    size_t total;
+    return api_product(heap, count, size_bytes, offset_bytes, &total) ? resize(heap, block, total, total) : NULL;
+}
+
+ZMM_PUBLIC char *zmm_heap_strdup(zmm_heap *heap, const char *text) {
+    const size_t length_bytes = strlen(text);
+    char *const copy = heap_alloc(heap, length_bytes + 1);
+    if (copy != NULL) {
+        memcpy(copy, text, length_bytes + 1);
+    }
+    return copy;
+}
+
+ZMM_PUBLIC char *zmm_heap_strndup(zmm_heap *heap, const char *text, size_t length_bytes) {
+    size_t total;
+    if (!api_product(heap, 1, length_bytes, 1, &total)) {
+        return NULL;
+    }
+    char *const copy = heap_alloc(heap, total);
+    if (copy != NULL) {
+        memcpy(copy, text, length_bytes);
+        copy[length_bytes] = '\0';
+    }
+    return copy;
+}
+
+ZMM_PUBLIC void zmm_heap_free(zmm_heap *heap, void *block) {
+    heap_free(heap, block);
+}
+
+ZMM_PUBLIC size_t zmm_heap_block_size(zmm_heap *heap, const void *block) {
+    return heap_block_size(heap, block);
+}
+
+/* ---- the heap as a whole ---------------------------------------------------------------------------------------------- */
+
+ZMM_PUBLIC size_t zmm_heap_gc(zmm_heap *heap) {
+    return gc_collect(heap);
+}
+
+ZMM_PUBLIC bool zmm_heap_set_limit(zmm_heap *heap, size_t limit_bytes) {
+    return request_set_limit(heap, limit_bytes);
+}
+
+ZMM_PUBLIC void zmm_heap_reset_peak(zmm_heap *heap) {
+    heap->peak_bytes = heap->size_bytes;
+    heap->real_peak_bytes = heap->real_size_bytes;
+}
+
+ZMM_PUBLIC zmm_edition zmm_heap_edition(const zmm_heap *heap) {
+    return heap->edition;
+}
+
+ZMM_PUBLIC zmm_storage *zmm_heap_storage(zmm_heap *heap) {
+    return heap->has_storage ? &heap->storage : NULL;
+}
+
+ZMM_PUBLIC void zmm_heap_usage(const zmm_heap *heap, zmm_usage *usage) {
+    *usage = (zmm_usage){
+        .size_bytes = heap->size_bytes,
+        .peak_bytes = heap->peak_bytes,
+        .real_size_bytes = heap->real_size_bytes,
+        .real_peak_bytes = heap->real_peak_bytes,
+        .limit_bytes = heap->limit_bytes,
+        .chunk_count = heap->chunk_count,
+        .chunk_count_peak = heap->chunk_count_peak,
+        .cached_chunk_count = heap->cached_count,
+        .delete_boundary = heap->delete_boundary,
+        .delete_count = heap->delete_count,
+        .chunk_count_average = heap->chunk_count_average,
+    };
+}
+
+ZMM_PUBLIC zmm_place zmm_heap_place(const zmm_heap *heap, const void *address) {
+    return walk_place(heap, address);
+}
+
+ZMM_PUBLIC bool zmm_heap_owns(const zmm_heap *heap, const void *address) {
+    return walk_owns(heap, address);
+}
+
+ZMM_PUBLIC void zmm_heap_visit(const zmm_heap *heap, const zmm_visitor *visitor, void *context) {
+    walk_visit(heap, visitor, context);
+}
+
+ZMM_PUBLIC const char *zmm_heap_check(const zmm_heap *heap) {
+    /* The check uses the records' scratch counters and marks, and leaves them as they were. */
+    return check_heap((zmm_heap *)(uintptr_t)heap);
+}
+
+ZMM_PUBLIC zmm_refusal zmm_heap_refusal(const zmm_heap *heap) {
+    return heap->refusal;
+}
+
+ZMM_PUBLIC void zmm_heap_clear_refusal(zmm_heap *heap) {
+    heap->refusal = (zmm_refusal){.kind = ZMM_REFUSAL_NONE};
+}
+
+/* ---- the current heap --------------------------------------------------------------------------------------------------- */
+
+/* Stands for "no heap yet": its small_bytes_max of 0 and its tag, which no page bears, send every call to a slow path
+ * that makes one. So the fast paths need no test of their own. */
+static zmm_heap api_no_heap = {.small_tag = PAGE_WORD_TAG_NONE};
+static _Thread_local zmm_heap *api_current __attribute__((tls_model("initial-exec"))) = &api_no_heap;
+static zmm_bailout api_bailout_hook;
+static void *api_bailout_context;
+
+static _Noreturn ZMM_COLD void api_bailout(zmm_heap *heap) {
+    if (api_bailout_hook != NULL) {
+        api_bailout_hook(heap, &heap->refusal, api_bailout_context);
+    }
+    char text[192];
+    zmm_refusal_text(&heap->refusal, text, sizeof(text));
+    fprintf(stderr, "PHP Fatal error:  %s\n", text);
+    exit(255);
+}
+
+static ZMM_COLD zmm_heap *api_first_heap(void) {
+    zmm_heap *const heap = zmm_heap_startup(NULL);
+    if (heap == NULL) {
+        exit(1);
+    }
+    api_current = heap;
+    return heap;
+}
+
+static zmm_heap *api_heap(void) {
+    zmm_heap *const heap = api_current;
+    return ZMM_LIKELY(heap != &api_no_heap) ? heap : api_first_heap();
+}
+
+static void *api_infallible(zmm_heap *heap, void *block) {
+    if (ZMM_UNLIKELY(block == NULL)) {
+        api_bailout(heap);
+    }
+    return block;
+}
+
+ZMM_PUBLIC zmm_heap *zmm_set_heap(zmm_heap *heap) {
+    zmm_heap *const previous = api_current;
+    api_current = heap != NULL ? heap : &api_no_heap;
+    return previous != &api_no_heap ? previous : NULL;
+}
+
+ZMM_PUBLIC zmm_heap *zmm_get_heap(void) {
+    return api_current != &api_no_heap ? api_current : NULL;
+}
+
+ZMM_PUBLIC void zmm_set_bailout(zmm_bailout bailout, void *context) {
+    api_bailout_hook = bailout;
+    api_bailout_context = context;
+}
+
+static ZMM_COLD void *api_emalloc_slow(size_t size_bytes) {
+    zmm_heap *const heap = api_heap();
+    return api_infallible(heap, heap_alloc(heap, size_bytes));
+}
+
+ZMM_PUBLIC void *zmm_emalloc(size_t size_bytes) {
+    zmm_heap *const heap = api_current;
+    if (ZMM_LIKELY(size_bytes <= heap->small_bytes_max)) {
+        const uint32_t bin_index = bin_of_size(size_bytes);
+        if (ZMM_LIKELY(heap->free_slot[bin_index] != NULL)) {
+            return small_alloc(heap, bin_index);
+        }
+    }
+    return api_emalloc_slow(size_bytes);
+}
+
+ZMM_PUBLIC void zmm_efree(void *block) {
+    heap_free(api_current, block);
+}
+
+ZMM_PUBLIC void *zmm_ecalloc(size_t count, size_t size_bytes) {
+    zmm_heap *const heap = api_heap();
+    return api_infallible(heap, zmm_heap_calloc(heap, count, size_bytes));
+}
+
+ZMM_PUBLIC void *zmm_erealloc(void *block, size_t size_bytes) {
+    zmm_heap *const heap = api_heap();
+    return api_infallible(heap, resize(heap, block, size_bytes, size_bytes));
+}
+
+ZMM_PUBLIC void *zmm_erealloc2(void *block, size_t size_bytes, size_t copy_bytes) {
+    zmm_heap *const heap = api_heap();
+    return api_infallible(heap, resize(heap, block, size_bytes, copy_bytes));
+}
+
+ZMM_PUBLIC void *zmm_safe_emalloc(size_t count, size_t size_bytes, size_t offset_bytes) {
+    zmm_heap *const heap = api_heap();
+    return api_infallible(heap, zmm_heap_safe_alloc(heap, count, size_bytes, offset_bytes));
+}
+
+ZMM_PUBLIC void *zmm_safe_erealloc(void *block, size_t count, size_t size_bytes, size_t offset_bytes) {
+    zmm_heap *const heap = api_heap();
+    return api_infallible(heap, zmm_heap_safe_realloc(heap, block, count, size_bytes, offset_bytes));
+}
+
+ZMM_PUBLIC char *zmm_estrdup(const char *text) {
+    zmm_heap *const heap = api_heap();
+    return api_infallible(heap, zmm_heap_strdup(heap, text));
+}
+
+ZMM_PUBLIC char *zmm_estrndup(const char *text, size_t length_bytes) {
+    zmm_heap *const heap = api_heap();
+    return api_infallible(heap, zmm_heap_strndup(heap, text, length_bytes));
+}
+
+/* ---- the table ------------------------------------------------------------------------------------------------------------ */
+
+ZMM_PUBLIC const zmm_api *zmm_get_api(void) {
+    static const zmm_api table = {
+        .version = ZMM_VERSION,
+        .level = ZMM_LEVEL_NAME,
+        .heap_startup = zmm_heap_startup,
+        .heap_shutdown = zmm_heap_shutdown,
+        .heap_alloc = zmm_heap_alloc,
+        .heap_calloc = zmm_heap_calloc,
+        .heap_safe_alloc = zmm_heap_safe_alloc,
+        .heap_realloc = zmm_heap_realloc,
+        .heap_realloc2 = zmm_heap_realloc2,
+        .heap_safe_realloc = zmm_heap_safe_realloc,
+        .heap_strdup = zmm_heap_strdup,
+        .heap_strndup = zmm_heap_strndup,
+        .heap_free = zmm_heap_free,
+        .heap_block_size = zmm_heap_block_size,
+        .heap_gc = zmm_heap_gc,
+        .heap_set_limit = zmm_heap_set_limit,
+        .heap_reset_peak = zmm_heap_reset_peak,
+        .heap_edition = zmm_heap_edition,
+        .heap_storage = zmm_heap_storage,
+        .heap_usage = zmm_heap_usage,
+        .heap_place = zmm_heap_place,
+        .heap_owns = zmm_heap_owns,
+        .heap_visit = zmm_heap_visit,
+        .heap_check = zmm_heap_check,
+        .heap_refusal = zmm_heap_refusal,
+        .heap_clear_refusal = zmm_heap_clear_refusal,
+        .refusal_text = zmm_refusal_text,
+        .set_panic_hook = zmm_set_panic_hook,
+        .set_kernel = zmm_set_kernel,
+    };
+    return &table;
+}
+
+/* Each level that one binary holds has a table function of its own name. */
+#ifdef ZMM_API_FUNCTION
+__attribute__((visibility("hidden"))) const zmm_api *ZMM_API_FUNCTION(void);
+
+const zmm_api *ZMM_API_FUNCTION(void) {
+    return zmm_get_api();
+}
+#endif

@@ -1,0 +1,263 @@
+/* core.h -- which function each file offers to the files below it. The sections are in layer order: a file uses only
+ * what is declared in sections above its own. */
+#ifndef ZMM_CORE_H
+#define ZMM_CORE_H
+
+#include "bits.h"
+#include "config.h"
+#include "layout.h"
+
+/* ---- panic.c: the one way to die of corruption ------------------------------------------------------------------ */
+ZMM_INTERNAL _Noreturn void panic(zmm_heap *heap, const char *reason, const void *address);
+
+#if ZMM_ASSERTS
+#define zmm_assert(condition) ((condition) ? (void)0 : panic(NULL, "assertion failed: " #condition, NULL))
+#else
+#define zmm_assert(condition) ((void)0)
+#endif
+
+/* ---- refusal.c: the record of a "no", and its text ---------------------------------------------------------------- */
+ZMM_INTERNAL void refuse_limit(zmm_heap *heap, size_t tried_bytes);
+ZMM_INTERNAL void refuse_system(zmm_heap *heap, size_t tried_bytes);
+ZMM_INTERNAL void refuse_overflow2(zmm_heap *heap, size_t left, size_t right);
+ZMM_INTERNAL void refuse_overflow3(zmm_heap *heap, size_t count, size_t size_bytes, size_t offset_bytes);
+
+/* ---- kernel.c: memory from the operating system, behind one replaceable table ------------------------------------- */
+ZMM_INTERNAL const zmm_kernel *kernel(void);
+
+/* ---- ground.c: which chunk an address belongs to; chunk records, page words and live bits of all heaps ------------ */
+
+/* A position is an address translated for the flat tables: (slot index << 21) + offset in the chunk. In the reserved
+ * range it is simply address - base. */
+typedef uint64_t position;
+#define POSITION_NONE UINT64_MAX
+
+typedef struct ground_tables {
+    uintptr_t base;     /* of the reserved range; 0 until the first heap */
+    size_t range_bytes; /* of its front that has words and records: a wild address beyond is simply not ours */
+    page_word *words;   /* by position >> 12 */
+    uint64_t *live;     /* by position >> 9, bit (position >> 3) % 64; NULL at level fast */
+    chunk_record *records;
+} ground_tables;
+#ifdef ZMM_SEPARATE
+extern ZMM_INTERNAL ground_tables ground;
+#else
+static ground_tables ground;
+#endif
+
+ZMM_INTERNAL bool ground_prepare(void);
+ZMM_INTERNAL uint32_t ground_heap_id_take(void); /* 0: none left */
+ZMM_INTERNAL void ground_heap_id_give_back(uint32_t id);
+/* A record for a chunk in the range (memory committed), or for `address` elsewhere; NULL when out of either. */
+ZMM_INTERNAL chunk_record *ground_chunk_take(void);
+ZMM_INTERNAL chunk_record *ground_chunk_adopt(void *address);
+/* Forgets the chunk; its memory in the range goes back to the kernel. */
+ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);
+/* The position of any address outside the range: a chunk from storage handlers, or POSITION_NONE. */
+ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address);
+
+/* Another thread's heap may be growing the range; its value only matters for that thread's addresses. */
+static inline size_t ground_range_bytes(void) {
+    return __atomic_load_n(&ground.range_bytes, __ATOMIC_RELAXED);
+}
+/* The position of any address, POSITION_NONE when no chunk could be there. The heap (may be NULL) only serves as a
+ * cache of the last look-up. */
+static inline position ground_locate(zmm_heap *heap, const void *address) {
+    const uintptr_t offset = (uintptr_t)address - ground.base;
+    return ZMM_LIKELY(offset < ground_range_bytes()) ? offset : ground_locate_foreign(heap, (uintptr_t)address);
+}
+static inline chunk_record *ground_chunk(position at) {
+    return &ground.records[at >> ZMM_CHUNK_SHIFT];
+}
+static inline position chunk_position(const chunk_record *chunk, uint32_t page_index) {
+    return ((position)chunk->slot_index << ZMM_CHUNK_SHIFT) + ((position)page_index << ZMM_PAGE_SHIFT);
+}
+static inline page_word *chunk_words(const chunk_record *chunk) {
+    return &ground.words[chunk_position(chunk, 0) >> ZMM_PAGE_SHIFT];
+}
+static inline char *chunk_page(const chunk_record *chunk, uint32_t page_index) {
+    return (char *)chunk->base + ((size_t)page_index << ZMM_PAGE_SHIFT);
+}
+static inline uint32_t position_page(position at) {
+    return (uint32_t)(at >> ZMM_PAGE_SHIFT) % ZMM_CHUNK_PAGES;
+}
+
+/* ---- storage.c: where one heap's chunks and huge mappings come from: its handlers, or the kernel ------------------ */
+ZMM_INTERNAL chunk_record *storage_chunk_acquire(zmm_heap *heap);
+ZMM_INTERNAL void storage_chunk_release(zmm_heap *heap, chunk_record *chunk);
+ZMM_INTERNAL void *storage_huge_acquire(zmm_heap *heap, size_t size_bytes);
+ZMM_INTERNAL void storage_huge_release(zmm_heap *heap, void *block, size_t size_bytes);
+ZMM_INTERNAL bool storage_huge_truncate(zmm_heap *heap, void *block, size_t old_bytes, size_t new_bytes);
+ZMM_INTERNAL bool storage_huge_extend(zmm_heap *heap, void *block, size_t old_bytes, size_t new_bytes);
+
+/* ---- usage (inline): bytes asked, bytes mapped, peaks; "may n more be mapped?" -------------------------------------- */
+static inline void usage_add(zmm_heap *heap, size_t bytes) {
+    const size_t size_bytes = heap->size_bytes + bytes;
+    heap->peak_bytes = heap->peak_bytes < size_bytes ? size_bytes : heap->peak_bytes;
+    heap->size_bytes = size_bytes;
+}
+static inline void usage_subtract(zmm_heap *heap, size_t bytes) {
+    zmm_assert(heap->size_bytes >= bytes);
+    heap->size_bytes -= bytes;
+}
+static inline void usage_map(zmm_heap *heap, size_t bytes) {
+    heap->real_size_bytes += bytes;
+    if (heap->real_peak_bytes < heap->real_size_bytes) {
+        heap->real_peak_bytes = heap->real_size_bytes;
+    }
+}
+/* Unsigned on purpose, as in ZendMM: the limit may lie below real_size after quirk 3 of the editions. */
+static inline bool usage_may_map(const zmm_heap *heap, size_t bytes) {
+    return bytes <= heap->limit_bytes - heap->real_size_bytes;
+}
+
+/* ---- chunk.c: a heap's ring of chunks and its cache of spare ones --------------------------------------------------- */
+ZMM_INTERNAL void chunk_reset(chunk_record *chunk);
+ZMM_INTERNAL void chunk_link_last(zmm_heap *heap, chunk_record *chunk);
+ZMM_INTERNAL void chunk_move_to_front(zmm_heap *heap, chunk_record *chunk);
+ZMM_INTERNAL void chunk_delete(zmm_heap *heap, chunk_record *chunk);
+ZMM_INTERNAL chunk_record *chunk_cache_pop(zmm_heap *heap);
+ZMM_INTERNAL void chunk_cache_push(zmm_heap *heap, chunk_record *chunk);
+ZMM_INTERNAL void chunk_cache_release_head(zmm_heap *heap);
+
+/* ---- run.c: finding, taking and giving back a run of pages in one chunk --------------------------------------------- */
+ZMM_INTERNAL uint32_t run_find(chunk_record *chunk, uint32_t run_pages); /* first page; 0: none */
+ZMM_INTERNAL void run_take(chunk_record *chunk, uint32_t page_index, uint32_t run_pages);
+ZMM_INTERNAL void run_give_back(chunk_record *chunk, uint32_t page_index, uint32_t run_pages);
+ZMM_INTERNAL bool run_extend(chunk_record *chunk, uint32_t page_index, uint32_t old_pages, uint32_t new_pages);
+ZMM_INTERNAL void run_truncate(chunk_record *chunk, uint32_t page_index, uint32_t old_pages, uint32_t new_pages);
+
+/* ---- bin.c: size classes; carving a run into slots ------------------------------------------------------------------- */
+#ifdef ZMM_SEPARATE
+extern ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT];
+extern ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT];
+extern ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT];
+extern ZMM_INTERNAL const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
+#else
+static const uint16_t bin_bytes[ZMM_BIN_COUNT];
+static const uint16_t bin_elements[ZMM_BIN_COUNT];
+static const uint8_t bin_pages[ZMM_BIN_COUNT];
+static const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
+#endif
+static inline uint32_t bin_of_size(size_t size_bytes) {
+    return bin_by_eighth[(size_bytes + 7) / 8];
+}
+ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *chunk, uint32_t page_index);
+
+/* The link of a free slot is its first word. */
+static inline void *slot_next(const void *slot) {
+    return *(void *const *)slot;
+}
+static inline void slot_set_next(void *slot, void *next) {
+    *(void **)slot = next;
+}
+
+#if ZMM_LIVE_BITS
+static inline uint64_t *live_word(position at) {
+    return &ground.live[at >> (ZMM_SLOT_SHIFT + 6)];
+}
+static inline uint64_t live_mask(position at) {
+    return (uint64_t)1 << ((at >> ZMM_SLOT_SHIFT) % 64);
+}
+#endif
+
+/* ---- gc.c: giving whole free runs and chunks back -------------------------------------------------------------------- */
+ZMM_INTERNAL size_t gc_collect(zmm_heap *heap);
+
+/* ---- supply.c: where the next run comes from: gap, cache, limit, gc, storage ----------------------------------------- */
+/* The first page of a run of its size, taken; `chunk` is set. 0 after a recorded refusal. */
+ZMM_INTERNAL uint32_t supply_run(zmm_heap *heap, uint32_t run_pages, chunk_record **chunk);
+ZMM_INTERNAL ZMM_COLD void *supply_slot(zmm_heap *heap, uint32_t bin_index);
+/* May `bytes` more be mapped for a huge block? Collects and releases as the edition says; false without a record. */
+ZMM_INTERNAL bool supply_may_map_huge(zmm_heap *heap, size_t bytes);
+
+/* ---- small (inline): the fast path of slots ---------------------------------------------------------------------------- */
+static inline void *small_alloc(zmm_heap *heap, uint32_t bin_index) {
+    void *slot = heap->free_slot[bin_index];
+    if (ZMM_UNLIKELY(slot == NULL)) {
+        return supply_slot(heap, bin_index);
+    }
+    heap->free_slot[bin_index] = slot_next(slot);
+    usage_add(heap, bin_bytes[bin_index]);
+#if ZMM_LIVE_BITS
+    const position at = ground_locate(heap, slot);
+    if (ZMM_UNLIKELY(at == POSITION_NONE)) {
+        panic(heap, "a free list leads out of the heap", slot);
+    }
+    uint64_t *const word = live_word(at);
+    const uint64_t mask = live_mask(at);
+    if (ZMM_UNLIKELY(*word & mask)) {
+        panic(heap, "a free list leads to a live slot", slot);
+    }
+    *word |= mask;
+#endif
+    return slot;
+}
+/* `at` is the slot's position, `word` its page's word. */
+static inline void small_free(zmm_heap *heap, void *slot, position at, page_word word) {
+    const uint32_t bin_index = page_word_bin(word);
+#if ZMM_LIVE_BITS
+    uint64_t *const live = live_word(at);
+    const uint64_t mask = live_mask(at);
+    if (ZMM_UNLIKELY(((uintptr_t)slot & (ZMM_SLOT_ALIGNMENT_BYTES - 1)) != 0 || (*live & mask) == 0)) {
+        panic(heap, "not a live slot", slot);
+    }
+    *live &= ~mask;
+#else
+    (void)at;
+#endif
+    usage_subtract(heap, bin_bytes[bin_index]);
+    slot_set_next(slot, heap->free_slot[bin_index]);
+    heap->free_slot[bin_index] = slot;
+}
+
+/* ---- huge.c: blocks with a mapping of their own, and the list of them -------------------------------------------------- */
+ZMM_INTERNAL void *huge_alloc(zmm_heap *heap, size_t size_bytes);
+ZMM_INTERNAL void huge_free(zmm_heap *heap, void *block);
+ZMM_INTERNAL huge_record *huge_find(const zmm_heap *heap, const void *block);
+ZMM_INTERNAL huge_record *huge_find_around(const zmm_heap *heap, const void *address);
+ZMM_INTERNAL void huge_release_all(zmm_heap *heap);
+ZMM_INTERNAL void huge_release_records(zmm_heap *heap);
+/* size rounded up to the page; 0 when that exceeds SIZE_MAX. */
+static inline size_t huge_round(size_t size_bytes) {
+    return (size_bytes + ZMM_PAGE_BYTES - 1) & ~(ZMM_PAGE_BYTES - 1);
+}
+
+/* ---- heap.c: one allocation, one free, one size query: choose by size or address --------------------------------------- */
+ZMM_INTERNAL ZMM_COLD void *heap_alloc_beyond_small(zmm_heap *heap, size_t size_bytes);
+ZMM_INTERNAL void heap_free_beyond_fast(zmm_heap *heap, void *block);
+ZMM_INTERNAL size_t heap_block_size(zmm_heap *heap, const void *block);
+static inline void *heap_alloc(zmm_heap *heap, size_t size_bytes) {
+    return ZMM_LIKELY(size_bytes <= heap->small_bytes_max) ? small_alloc(heap, bin_of_size(size_bytes))
+                                                           : heap_alloc_beyond_small(heap, size_bytes);
+}
+static inline void heap_free(zmm_heap *heap, void *block) {
+    const position at = (uintptr_t)block - ground.base;
+    if (ZMM_LIKELY(at < ground_range_bytes())) {
+        const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
+        if (ZMM_LIKELY((word & PAGE_WORD_TAG_MASK) == heap->small_tag)) {
+            small_free(heap, block, at, word);
+            return;
+        }
+    }
+    heap_free_beyond_fast(heap, block);
+}
+
+/* ---- resize.c: stay, shrink, grow in place, or move ---------------------------------------------------------------------- */
+ZMM_INTERNAL void *resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes);
+
+/* ---- walk.c: visiting every chunk, run, free slot and huge block; places --------------------------------------------------- */
+ZMM_INTERNAL void walk_visit(const zmm_heap *heap, const zmm_visitor *visitor, void *context);
+ZMM_INTERNAL zmm_place walk_place(const zmm_heap *heap, const void *address);
+ZMM_INTERNAL bool walk_owns(const zmm_heap *heap, const void *address);
+
+/* ---- check.c: every invariant as code, each under its id -------------------------------------------------------------------- */
+ZMM_INTERNAL const char *check_heap(zmm_heap *heap);
+
+/* ---- request.c: beginning, end and full end of a heap; its limit -------------------------------------------------------------- */
+ZMM_INTERNAL zmm_heap *request_startup(const zmm_options *options);
+ZMM_INTERNAL void request_end(zmm_heap *heap);
+ZMM_INTERNAL void request_shutdown(zmm_heap *heap);
+ZMM_INTERNAL bool request_set_limit(zmm_heap *heap, size_t limit_bytes);
+
+#endif

@@ -1,0 +1,141 @@
+/* huge.c -- blocks with a mapping of their own, and the list of them.
+ *
+ * Owns:    huge_list and the records it is made of (outside the chunks, unlike ZendMM's).
+ * Asks:    supply, storage, usage, the fast path of slots.
+ * Serves:  heap, resize, request.
+ * Keeps:   HUGE-1  The list has no circle; each block is 2 MiB aligned, each size a multiple of the page and not 0.
+ *          HUGE-2  The node of each huge block is a live slot of bin 2.
+ *
+ * zendmm.md section 9. ZendMM keeps the record of a huge block in a 24-byte block of the same heap, which the caller's
+ * own placement and the counters can see; so that slot is allocated here too, and left empty. */
+#include "core.h"
+
+static huge_record *huge_record_take(zmm_heap *heap) {
+    if (heap->huge_spare == NULL) {
+        huge_page *const page = kernel()->map(ZMM_PAGE_BYTES, ZMM_PAGE_BYTES);
+        if (page == NULL) {
+            return NULL;
+        }
+        page->next = heap->huge_pages;
+        heap->huge_pages = page;
+        huge_record *const records = (huge_record *)(void *)(page + 1);
+        const size_t record_count = (ZMM_PAGE_BYTES - sizeof(huge_page)) / sizeof(huge_record);
+        for (size_t index = record_count; index > 0; index--) {
+            records[index - 1].next = heap->huge_spare;
+            heap->huge_spare = &records[index - 1];
+        }
+    }
+    huge_record *const record = heap->huge_spare;
+    heap->huge_spare = record->next;
+    return record;
+}
+
+static void huge_record_give_back(zmm_heap *heap, huge_record *record) {
+    *record = (huge_record){.next = heap->huge_spare};
+    heap->huge_spare = record;
+}
+
+ZMM_INTERNAL huge_record *huge_find(const zmm_heap *heap, const void *block) {
+    huge_record *record = heap->huge_list;
+    while (record != NULL && record->block != block) {
+        record = record->next;
+    }
+    return record;
+}
+
+ZMM_INTERNAL huge_record *huge_find_around(const zmm_heap *heap, const void *address) {
+    huge_record *record = heap->huge_list;
+    while (record != NULL && (uintptr_t)address - (uintptr_t)record->block >= record->size_bytes) {
+        record = record->next;
+    }
+    return record;
+}
+
+/* Maps, then takes the node, then counts: the order is visible in placement and in the counters. */
+static bool huge_acquire(zmm_heap *heap, huge_record *record, size_t size_bytes, size_t real_bytes) {
+    void *block = storage_huge_acquire(heap, real_bytes);
+    if (block == NULL && gc_collect(heap) != 0) {
+        block = storage_huge_acquire(heap, real_bytes);
+    }
+    if (block == NULL) {
+        refuse_system(heap, size_bytes);
+        return false;
+    }
+    record->mapping_index = heap->mapping_count++;
+    record->node = small_alloc(heap, bin_of_size(ZMM_HUGE_NODE_BYTES));
+    if (record->node == NULL) {
+        if (heap->edition == ZMM_EDITION_ZMM) {
+            storage_huge_release(heap, block, real_bytes);
+        }
+        /* Edition php-8.2 leaves the mapping behind, as PHP does when it bails out here. */
+        return false;
+    }
+    record->block = block;
+    record->size_bytes = real_bytes;
+    return true;
+}
+
+ZMM_INTERNAL void *huge_alloc(zmm_heap *heap, size_t size_bytes) {
+    const size_t real_bytes = huge_round(size_bytes);
+    if (real_bytes < size_bytes) {
+        refuse_overflow2(heap, size_bytes, ZMM_PAGE_BYTES);
+        return NULL;
+    }
+    if (!supply_may_map_huge(heap, real_bytes)) {
+        refuse_limit(heap, size_bytes);
+        return NULL;
+    }
+    huge_record *const record = huge_record_take(heap);
+    if (record == NULL) {
+        refuse_system(heap, size_bytes);
+        return NULL;
+    }
+    if (!huge_acquire(heap, record, size_bytes, real_bytes)) {
+        huge_record_give_back(heap, record);
+        return NULL;
+    }
+    record->next = heap->huge_list;
+    heap->huge_list = record;
+    usage_map(heap, real_bytes);
+    usage_add(heap, real_bytes);
+    return record->block;
+}
+
+ZMM_INTERNAL void huge_free(zmm_heap *heap, void *block) {
+    huge_record **link = &heap->huge_list;
+    while (*link != NULL && (*link)->block != block) {
+        link = &(*link)->next;
+    }
+    huge_record *const record = *link;
+    if (record == NULL) {
+        panic(heap, "not a block of this heap", block);
+    }
+    *link = record->next;
+    const position node_at = ground_locate(heap, record->node);
+    small_free(heap, record->node, node_at, ground.words[node_at >> ZMM_PAGE_SHIFT]);
+    const size_t real_bytes = record->size_bytes;
+    huge_record_give_back(heap, record);
+    storage_huge_release(heap, block, real_bytes);
+    heap->real_size_bytes -= real_bytes;
+    usage_subtract(heap, real_bytes);
+}
+
+/* For the end of a request: mappings in list order; nodes and counters go with the chunks. */
+ZMM_INTERNAL void huge_release_all(zmm_heap *heap) {
+    while (heap->huge_list != NULL) {
+        huge_record *const record = heap->huge_list;
+        heap->huge_list = record->next;
+        storage_huge_release(heap, record->block, record->size_bytes);
+        huge_record_give_back(heap, record);
+    }
+}
+
+ZMM_INTERNAL void huge_release_records(zmm_heap *heap) {
+    zmm_assert(heap->huge_list == NULL);
+    while (heap->huge_pages != NULL) {
+        huge_page *const page = heap->huge_pages;
+        heap->huge_pages = page->next;
+        kernel()->unmap(page, ZMM_PAGE_BYTES);
+    }
+    heap->huge_spare = NULL;
+}

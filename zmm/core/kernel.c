@@ -1,0 +1,110 @@
+/* kernel.c -- memory from the operating system, behind one table that a fake kernel can replace.
+ *
+ * Asks: nothing. Serves: ground, storage, huge, request. Never: knows what the memory is for.
+ * Messages and the order of mapping and trimming follow zendmm.md section 3 (PHP 8.2, Linux). */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "core.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static ZMM_COLD void kernel_complain(const char *call) {
+    fprintf(stderr, "\n%s() failed: [%d] %s\n", call, errno, strerror(errno));
+}
+
+static void *kernel_mmap(void *address, size_t size_bytes, int protection, int flags) {
+    void *memory = mmap(address, size_bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void kernel_unmap(void *address, size_t size_bytes) {
+    if (munmap(address, size_bytes) != 0) {
+        kernel_complain("munmap");
+    }
+}
+
+/* Maps with the given protection at an alignment: a lucky first try, else a larger mapping with head and tail cut. */
+static void *kernel_map_aligned(size_t size_bytes, size_t alignment_bytes, int protection, int flags) {
+    char *memory = kernel_mmap(NULL, size_bytes, protection, flags);
+    if (memory == NULL || ((uintptr_t)memory & (alignment_bytes - 1)) == 0) {
+        return memory;
+    }
+    kernel_unmap(memory, size_bytes);
+    const size_t slack_bytes = alignment_bytes - ZMM_PAGE_BYTES;
+    if (size_bytes > SIZE_MAX - slack_bytes) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    memory = kernel_mmap(NULL, size_bytes + slack_bytes, protection, flags);
+    if (memory == NULL) {
+        return NULL;
+    }
+    const size_t head_bytes = (alignment_bytes - ((uintptr_t)memory & (alignment_bytes - 1))) & (alignment_bytes - 1);
+    if (head_bytes > 0) {
+        kernel_unmap(memory, head_bytes);
+    }
+    if (slack_bytes > head_bytes) {
+        kernel_unmap(memory + head_bytes + size_bytes, slack_bytes - head_bytes);
+    }
+    return memory + head_bytes;
+}
+
+static void *kernel_reserve(size_t size_bytes) {
+    /* No complaint: the caller tries smaller sizes. */
+    return kernel_map_aligned(size_bytes, ZMM_CHUNK_BYTES, PROT_NONE, MAP_NORESERVE);
+}
+
+static bool kernel_commit(void *address, size_t size_bytes, size_t guard_bytes) {
+    if (mprotect((char *)address + guard_bytes, size_bytes - guard_bytes, PROT_READ | PROT_WRITE) != 0) {
+        kernel_complain("mmap");
+        return false;
+    }
+    return true;
+}
+
+static void kernel_decommit(void *address, size_t size_bytes) {
+    /* Mapping anew drops the pages and the protection in one call. */
+    if (kernel_mmap(address, size_bytes, PROT_NONE, MAP_FIXED | MAP_NORESERVE) == NULL) {
+        kernel_complain("munmap");
+    }
+}
+
+static void *kernel_map(size_t size_bytes, size_t alignment_bytes) {
+    void *memory = kernel_map_aligned(size_bytes, alignment_bytes, PROT_READ | PROT_WRITE, 0);
+    if (memory == NULL) {
+        kernel_complain("mmap");
+    }
+    return memory;
+}
+
+static bool kernel_extend(void *address, size_t old_bytes, size_t new_bytes) {
+    return mremap(address, old_bytes, new_bytes, 0) != MAP_FAILED;
+}
+
+static bool kernel_truncate(void *address, size_t old_bytes, size_t new_bytes) {
+    kernel_unmap((char *)address + new_bytes, old_bytes - new_bytes);
+    return true;
+}
+
+static const zmm_kernel kernel_real = {
+    .reserve = kernel_reserve,
+    .commit = kernel_commit,
+    .decommit = kernel_decommit,
+    .map = kernel_map,
+    .unmap = kernel_unmap,
+    .extend = kernel_extend,
+    .truncate = kernel_truncate,
+};
+static const zmm_kernel *kernel_table = &kernel_real;
+
+ZMM_PUBLIC void zmm_set_kernel(const zmm_kernel *table) {
+    kernel_table = table != NULL ? table : &kernel_real;
+}
+
+ZMM_INTERNAL const zmm_kernel *kernel(void) {
+    return kernel_table;
+}

@@ -1,0 +1,128 @@
+/* layout.h -- what a heap, a chunk, a page word and a huge record look like, with their equations.
+ *
+ * Words: a *chunk* is 2 MiB of user memory at 2 MiB alignment; its *record* lives elsewhere. A *page* is 4096 bytes. A
+ * *run* is consecutive pages: one large block, or the slots of one bin. A *slot* is a place in a bin's run. A *huge*
+ * block has a mapping of its own. A *mapping index* numbers a heap's chunks and huge blocks in order of acquisition.
+ *
+ * Nothing the allocator trusts lies inside a chunk, but for the links of free slots: an overflow of a user's block
+ * finds neither header nor page map. Every page of every chunk has a word in one flat array, so that an address in the
+ * reserved range finds its bin and its heap with one load and without touching the address. */
+#ifndef ZMM_LAYOUT_H
+#define ZMM_LAYOUT_H
+
+#include "config.h"
+
+/* ---- the page word ------------------------------------------------------------------------------------------------
+ *   bits  0..9   large: number of pages; small: bin in bits 0..4, distance back to the run's first page in bits 5..8
+ *   bit   10     large run, first page
+ *   bit   11     small run, any page
+ *   bits 16..31  id of the heap, never 0
+ * 0 is a free page or a later page of a large run (the free map tells which). */
+typedef uint32_t page_word;
+
+#define PAGE_WORD_LARGE ((page_word)1 << 10)
+#define PAGE_WORD_SMALL ((page_word)1 << 11)
+#define PAGE_WORD_HEAP_SHIFT 16
+/* A page is a small one of heap h exactly when (word & PAGE_WORD_TAG_MASK) == h's small tag. */
+#define PAGE_WORD_TAG_MASK ((page_word)0xffff0000u | PAGE_WORD_SMALL)
+/* No word ever has this value under the mask: ids stop short of it. */
+#define PAGE_WORD_TAG_NONE ((page_word)0xffffffffu)
+
+static inline page_word page_word_large(uint32_t heap_id, uint32_t run_pages) {
+    return heap_id << PAGE_WORD_HEAP_SHIFT | PAGE_WORD_LARGE | run_pages;
+}
+static inline page_word page_word_small(uint32_t heap_id, uint32_t bin_index, uint32_t back_pages) {
+    return heap_id << PAGE_WORD_HEAP_SHIFT | PAGE_WORD_SMALL | back_pages << 5 | bin_index;
+}
+static inline uint32_t page_word_heap_id(page_word word) {
+    return word >> PAGE_WORD_HEAP_SHIFT;
+}
+static inline uint32_t page_word_run_pages(page_word word) {
+    return word & 0x3ff;
+}
+static inline uint32_t page_word_bin(page_word word) {
+    return word & 0x1f;
+}
+static inline uint32_t page_word_back_pages(page_word word) {
+    return (word >> 5) & 0xf;
+}
+
+/* ---- the chunk's record ---------------------------------------------------------------------------------------- */
+
+typedef struct chunk_record chunk_record;
+struct chunk_record {
+    _Alignas(128) zmm_heap *heap; /* so that a group of records fills whole pages */
+    chunk_record *next, *prev; /* the heap's ring from its main chunk; in the cache only next, NULL at the end */
+    uintptr_t base;            /* address of the chunk */
+    uint32_t slot_index;       /* of this record in the ground's tables */
+    uint32_t mapping_index;
+    uint32_t free_pages;
+    uint32_t free_tail; /* at least 1 + the first page of every run; everything from it on was free when it was set */
+    uint32_t number;    /* ZendMM's chunk->num */
+    uint32_t next_free; /* the ground's list of unused records: slot index + 1, 0 at the end */
+    uint64_t free_map[ZMM_MAP_WORDS];
+    uint16_t free_slots[ZMM_CHUNK_PAGES]; /* by first page of a small run; scratch of gc and check, else 0 */
+};
+static_assert(sizeof(chunk_record) * ZMM_RECORD_GROUP_CHUNKS % ZMM_PAGE_BYTES == 0, "a group of records is whole pages");
+
+/* ---- huge blocks -------------------------------------------------------------------------------------------------- */
+
+/* The list is ZendMM's, newest first. `node` is the slot that ZendMM would keep this record in: it is allocated for
+ * the sake of placement and accounting, and holds nothing. */
+typedef struct huge_record huge_record;
+struct huge_record {
+    huge_record *next;
+    void *block;
+    size_t size_bytes; /* a multiple of the page */
+    void *node;
+    uint32_t mapping_index;
+};
+
+/* A page of huge records, chained for release. */
+typedef struct huge_page huge_page;
+struct huge_page {
+    huge_page *next;
+};
+
+/* ---- the heap ------------------------------------------------------------------------------------------------------ */
+
+struct zmm_heap {
+    /* What every small call touches comes first. */
+    size_t size_bytes; /* sum of the blocks handed out */
+    size_t peak_bytes;
+    page_word small_tag;
+    uint32_t id;
+    size_t small_bytes_max; /* 3072; 0 in the heap that stands for "none yet", so that one test serves both */
+    void *free_slot[ZMM_BIN_COUNT];
+
+    size_t real_size_bytes; /* 2 MiB * (chunk_count + cached_count) + the huge blocks */
+    size_t real_peak_bytes;
+    size_t limit_bytes;
+    size_t drift_bytes; /* edition php-8.2: size raised for small blocks that were then refused */
+    zmm_edition edition;
+
+    chunk_record *main_chunk;
+    chunk_record *cached_chunks;
+    uint32_t chunk_count, chunk_count_peak, cached_count;
+    uint32_t delete_boundary, delete_count;
+    double chunk_count_average;
+    uint32_t mapping_count; /* the next mapping index */
+
+    huge_record *huge_list;
+    huge_record *huge_spare;
+    huge_page *huge_pages;
+
+    uintptr_t foreign_base; /* the chunk outside the range that was looked up last, and its slot */
+    uint32_t foreign_slot;
+
+    bool has_storage;
+    zmm_storage storage; /* the working copy; ZendMM's lies in the heap's first block and dies with the request */
+    void *storage_data;  /* the copied data, in memory of its own */
+    size_t storage_data_bytes;
+
+    zmm_refusal refusal;
+};
+
+#define ZMM_HEAP_RECORD_BYTES ((sizeof(zmm_heap) + ZMM_PAGE_BYTES - 1) / ZMM_PAGE_BYTES * ZMM_PAGE_BYTES)
+
+#endif

@@ -1,0 +1,175 @@
+/* request.c -- the life of a heap: its beginning, the end of a request, its full end; and its limit.
+ *
+ * Asks:    chunk, huge, storage, ground, check (level debug).
+ * Serves:  api.
+ * zendmm.md sections 13 to 15. */
+#include "core.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- beginning --------------------------------------------------------------------------------------------------- */
+
+static void request_release_record(zmm_heap *heap) {
+    if (heap->storage_data != NULL) {
+        kernel()->unmap(heap->storage_data, huge_round(heap->storage_data_bytes));
+    }
+    ground_heap_id_give_back(heap->id);
+    kernel()->unmap(heap, ZMM_HEAP_RECORD_BYTES);
+}
+
+/* The record and its data are the heap's first block, as in ZendMM. That block does not survive the end of the request
+ * (ZendMM hands its memory out again), so the heap works with copies of its own. */
+static bool request_keep_storage(zmm_heap *heap, const zmm_options *options) {
+    heap->storage_data_bytes = options->storage_data_bytes;
+    char *const block = heap_alloc(heap, sizeof(zmm_storage) + options->storage_data_bytes);
+    if (block == NULL) {
+        return false;
+    }
+    if (options->storage_data != NULL && options->storage_data_bytes > 0) {
+        heap->storage_data = kernel()->map(huge_round(options->storage_data_bytes), ZMM_PAGE_BYTES);
+        if (heap->storage_data == NULL) {
+            return false;
+        }
+        memcpy(heap->storage_data, options->storage_data, options->storage_data_bytes);
+        heap->storage.data = heap->storage_data;
+    }
+    memcpy(block, &heap->storage, sizeof(heap->storage));
+    return true;
+}
+
+static zmm_heap *request_make_record(const zmm_options *options) {
+    if (!ground_prepare()) {
+        return NULL;
+    }
+    zmm_heap *const heap = kernel()->map(ZMM_HEAP_RECORD_BYTES, ZMM_PAGE_BYTES);
+    if (heap == NULL) {
+        return NULL;
+    }
+    heap->id = ground_heap_id_take();
+    if (heap->id == 0) {
+        kernel()->unmap(heap, ZMM_HEAP_RECORD_BYTES);
+        return NULL;
+    }
+    heap->small_tag = heap->id << PAGE_WORD_HEAP_SHIFT | PAGE_WORD_SMALL;
+    heap->small_bytes_max = ZMM_SMALL_BYTES_MAX;
+    heap->edition = options->edition;
+    heap->limit_bytes = ZMM_LIMIT_BYTES_DEFAULT;
+    if (options->handlers != NULL) {
+        heap->has_storage = true;
+        heap->storage = (zmm_storage){.handlers = *options->handlers, .data = (void *)(uintptr_t)options->storage_data};
+    }
+    return heap;
+}
+
+static bool request_first_chunk(zmm_heap *heap) {
+    chunk_record *const chunk = storage_chunk_acquire(heap);
+    if (chunk == NULL) {
+        return false;
+    }
+    chunk_reset(chunk);
+    chunk->next = chunk->prev = chunk;
+    chunk->number = 0;
+    heap->main_chunk = chunk;
+    heap->chunk_count = heap->chunk_count_peak = 1;
+    heap->chunk_count_average = 1.0;
+    usage_map(heap, ZMM_CHUNK_BYTES);
+    return true;
+}
+
+ZMM_INTERNAL zmm_heap *request_startup(const zmm_options *options) {
+    zmm_heap *const heap = request_make_record(options);
+    if (heap != NULL && request_first_chunk(heap)) {
+        if (!heap->has_storage || request_keep_storage(heap, options)) {
+            return heap;
+        }
+        request_shutdown(heap);
+    } else if (heap != NULL) {
+        request_release_record(heap);
+    }
+    fputs("Can't initialize heap\n", stderr);
+    return NULL;
+}
+
+/* ---- the end of a request ------------------------------------------------------------------------------------------ */
+
+/* Forgets every run of a chunk: the words, and the live bits of pages that were in use. */
+static void request_clear_chunk(chunk_record *chunk) {
+    memset(chunk_words(chunk), 0, ZMM_CHUNK_PAGES * sizeof(page_word));
+#if ZMM_LIVE_BITS
+    uint32_t page_index = bits_next(chunk->free_map, ZMM_HEADER_PAGES, true);
+    while (page_index < ZMM_CHUNK_PAGES) {
+        const uint32_t end = bits_next(chunk->free_map, page_index, false);
+        const size_t bytes = (size_t)(end - page_index) * ZMM_LIVE_WORDS_PER_PAGE * sizeof(uint64_t);
+        memset(live_word(chunk_position(chunk, page_index)), 0, bytes);
+        page_index = bits_next(chunk->free_map, end, true);
+    }
+#endif
+}
+
+/* Huge blocks go, then every chunk but the main one moves to the cache, in ring order. */
+static void request_drop_blocks(zmm_heap *heap) {
+#if ZMM_LEVEL >= ZMM_LEVEL_DEBUG
+    if (check_heap(heap) != NULL) {
+        panic(heap, "the heap was broken when its request ended", heap);
+    }
+#endif
+    huge_release_all(heap);
+    chunk_record *const main_chunk = heap->main_chunk;
+    request_clear_chunk(main_chunk);
+    chunk_record *chunk = main_chunk->next;
+    while (chunk != main_chunk) {
+        chunk_record *const next = chunk->next;
+        request_clear_chunk(chunk);
+        chunk_cache_push(heap, chunk);
+        heap->chunk_count--;
+        chunk = next;
+    }
+    main_chunk->next = main_chunk->prev = main_chunk;
+}
+
+ZMM_INTERNAL void request_end(zmm_heap *heap) {
+    request_drop_blocks(heap);
+    heap->chunk_count_average = (heap->chunk_count_average + (double)heap->chunk_count_peak) / 2.0;
+    while ((double)heap->cached_count + 0.9 > heap->chunk_count_average && heap->cached_chunks != NULL) {
+        chunk_cache_release_head(heap);
+    }
+    for (chunk_record *chunk = heap->cached_chunks; chunk != NULL; chunk = chunk->next) {
+        chunk->number = 0;
+        chunk_reset(chunk);
+    }
+    chunk_reset(heap->main_chunk);
+    memset(heap->free_slot, 0, sizeof(heap->free_slot));
+    heap->size_bytes = heap->peak_bytes = heap->drift_bytes = 0;
+    heap->real_size_bytes = heap->real_peak_bytes = ((size_t)heap->cached_count + 1) * ZMM_CHUNK_BYTES;
+    heap->chunk_count = heap->chunk_count_peak = 1;
+    heap->delete_boundary = heap->delete_count = 0;
+}
+
+ZMM_INTERNAL void request_shutdown(zmm_heap *heap) {
+    request_drop_blocks(heap);
+    while (heap->cached_chunks != NULL) {
+        chunk_cache_release_head(heap);
+    }
+    storage_chunk_release(heap, heap->main_chunk);
+    huge_release_records(heap);
+    request_release_record(heap);
+}
+
+/* ---- the limit ------------------------------------------------------------------------------------------------------ */
+
+ZMM_INTERNAL bool request_set_limit(zmm_heap *heap, size_t limit_bytes) {
+    if (limit_bytes < heap->real_size_bytes) {
+        if (limit_bytes < heap->real_size_bytes - heap->cached_count * ZMM_CHUNK_BYTES) {
+            return false;
+        }
+        while (heap->real_size_bytes > limit_bytes) {
+            chunk_cache_release_head(heap);
+        }
+        if (heap->edition == ZMM_EDITION_PHP_8_2) {
+            return true; /* PHP 8.2 forgets to store it here */
+        }
+    }
+    heap->limit_bytes = limit_bytes;
+    return true;
+}

@@ -1,0 +1,66 @@
+/* storage.c -- where one heap's chunks and huge mappings come from: its storage handlers, or the kernel.
+ *
+ * Owns:   the heap's mapping numbers of chunks (huge.c takes its own from the same counter).
+ * Asks:   kernel, ground.
+ * Serves: supply, chunk, huge, request. Never: counts bytes; that is the caller's business. */
+#include "core.h"
+
+ZMM_INTERNAL chunk_record *storage_chunk_acquire(zmm_heap *heap) {
+    chunk_record *chunk = NULL;
+    if (heap->has_storage) {
+        void *memory = heap->storage.handlers.chunk_alloc(&heap->storage, ZMM_CHUNK_BYTES, ZMM_CHUNK_BYTES);
+        if (memory != NULL) {
+            chunk = ground_chunk_adopt(memory);
+            if (chunk == NULL) {
+                heap->storage.handlers.chunk_free(&heap->storage, memory, ZMM_CHUNK_BYTES);
+            }
+        }
+    } else {
+        chunk = ground_chunk_take();
+    }
+    if (chunk != NULL) {
+        chunk->heap = heap;
+        chunk->mapping_index = heap->mapping_count++;
+    }
+    return chunk;
+}
+
+ZMM_INTERNAL void storage_chunk_release(zmm_heap *heap, chunk_record *chunk) {
+    void *const memory = (void *)chunk->base;
+    if (heap->foreign_base == chunk->base) {
+        heap->foreign_base = 0;
+    }
+    ground_chunk_give_back(chunk);
+    if (heap->has_storage) {
+        heap->storage.handlers.chunk_free(&heap->storage, memory, ZMM_CHUNK_BYTES);
+    }
+}
+
+ZMM_INTERNAL void *storage_huge_acquire(zmm_heap *heap, size_t size_bytes) {
+    return heap->has_storage ? heap->storage.handlers.chunk_alloc(&heap->storage, size_bytes, ZMM_CHUNK_BYTES)
+                             : kernel()->map(size_bytes, ZMM_CHUNK_BYTES);
+}
+
+ZMM_INTERNAL void storage_huge_release(zmm_heap *heap, void *block, size_t size_bytes) {
+    if (heap->has_storage) {
+        heap->storage.handlers.chunk_free(&heap->storage, block, size_bytes);
+    } else {
+        kernel()->unmap(block, size_bytes);
+    }
+}
+
+ZMM_INTERNAL bool storage_huge_truncate(zmm_heap *heap, void *block, size_t old_bytes, size_t new_bytes) {
+    if (!heap->has_storage) {
+        return kernel()->truncate(block, old_bytes, new_bytes);
+    }
+    return heap->storage.handlers.chunk_truncate != NULL &&
+           heap->storage.handlers.chunk_truncate(&heap->storage, block, old_bytes, new_bytes);
+}
+
+ZMM_INTERNAL bool storage_huge_extend(zmm_heap *heap, void *block, size_t old_bytes, size_t new_bytes) {
+    if (!heap->has_storage) {
+        return kernel()->extend(block, old_bytes, new_bytes);
+    }
+    return heap->storage.handlers.chunk_extend != NULL &&
+           heap->storage.handlers.chunk_extend(&heap->storage, block, old_bytes, new_bytes);
+}

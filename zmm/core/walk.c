@@ -1,0 +1,162 @@
+/* walk.c -- visits every chunk, run, free slot and huge block, read-only; tells the place of an address.
+ *
+ * Asks:    ground, bin's tables, huge. Serves: check, api. Never: changes anything (the counters of free slots per run
+ * are scratch, and zero again afterwards). */
+#include "core.h"
+
+/* Counts the free slots of each run into the chunk records' scratch, or sets them back to 0. */
+static void walk_count_free_slots(const zmm_heap *heap, bool count) {
+    for (uint32_t bin_index = 0; bin_index < ZMM_BIN_COUNT; bin_index++) {
+        for (const void *slot = heap->free_slot[bin_index]; slot != NULL; slot = slot_next(slot)) {
+            const position at = ground_locate(NULL, slot);
+            const uint32_t back_pages = page_word_back_pages(ground.words[at >> ZMM_PAGE_SHIFT]);
+            uint16_t *const free_slots = &ground_chunk(at)->free_slots[position_page(at) - back_pages];
+            *free_slots = count ? (uint16_t)(*free_slots + 1) : 0;
+        }
+    }
+}
+
+static void walk_runs(const chunk_record *chunk, const zmm_visitor *visitor, void *context) {
+    const page_word *const words = chunk_words(chunk);
+    uint32_t page_index = bits_next(chunk->free_map, ZMM_HEADER_PAGES, true);
+    while (page_index < ZMM_CHUNK_PAGES) {
+        const page_word word = words[page_index];
+        const bool is_small = (word & PAGE_WORD_SMALL) != 0;
+        const uint32_t bin_index = page_word_bin(word);
+        const zmm_run_view view = {
+            .mapping_index = chunk->mapping_index,
+            .page_index = page_index,
+            .page_count = is_small ? bin_pages[bin_index] : page_word_run_pages(word),
+            .bin_index = is_small ? (int32_t)bin_index : -1,
+            .free_slots = is_small ? chunk->free_slots[page_index] : 0,
+        };
+        visitor->run(context, &view);
+        page_index = bits_next(chunk->free_map, page_index + (view.page_count > 0 ? view.page_count : 1), true);
+    }
+}
+
+static void walk_chunk(const chunk_record *chunk, bool cached, const zmm_visitor *visitor, void *context) {
+    if (visitor->chunk != NULL) {
+        const zmm_chunk_view view = {
+            .mapping_index = chunk->mapping_index,
+            .number = chunk->number,
+            .free_pages = chunk->free_pages,
+            .free_tail = chunk->free_tail,
+            .cached = cached,
+            .free_map = chunk->free_map,
+        };
+        visitor->chunk(context, &view);
+    }
+    if (visitor->run != NULL && !cached) {
+        walk_runs(chunk, visitor, context);
+    }
+}
+
+ZMM_INTERNAL void walk_visit(const zmm_heap *heap, const zmm_visitor *visitor, void *context) {
+    if (visitor->run != NULL) {
+        walk_count_free_slots(heap, true);
+    }
+    const chunk_record *chunk = heap->main_chunk;
+    do {
+        walk_chunk(chunk, false, visitor, context);
+        chunk = chunk->next;
+    } while (chunk != heap->main_chunk);
+    for (chunk = heap->cached_chunks; chunk != NULL; chunk = chunk->next) {
+        walk_chunk(chunk, true, visitor, context);
+    }
+    if (visitor->run != NULL) {
+        walk_count_free_slots(heap, false);
+    }
+    for (uint32_t bin_index = 0; visitor->free_slot != NULL && bin_index < ZMM_BIN_COUNT; bin_index++) {
+        for (const void *slot = heap->free_slot[bin_index]; slot != NULL; slot = slot_next(slot)) {
+            const position at = ground_locate(NULL, slot);
+            const zmm_free_slot_view view = {
+                .bin_index = bin_index,
+                .mapping_index = ground_chunk(at)->mapping_index,
+                .offset_bytes = at % ZMM_CHUNK_BYTES,
+            };
+            visitor->free_slot(context, &view);
+        }
+    }
+    for (const huge_record *huge = heap->huge_list; visitor->huge != NULL && huge != NULL; huge = huge->next) {
+        const zmm_huge_view view = {.mapping_index = huge->mapping_index, .size_bytes = huge->size_bytes};
+        visitor->huge(context, &view);
+    }
+}
+
+static bool walk_is_free_slot(const zmm_heap *heap, uint32_t bin_index, const void *address) {
+    const void *slot = heap->free_slot[bin_index];
+    while (slot != NULL && slot != address) {
+        slot = slot_next(slot);
+    }
+    return slot != NULL;
+}
+
+static zmm_place walk_place_in_chunk(const zmm_heap *heap, position at, const void *address) {
+    zmm_place place = {.kind = ZMM_PLACE_NONE};
+    const chunk_record *const chunk = ground_chunk(at);
+    const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
+    if (chunk->heap != heap || word == 0) {
+        return place;
+    }
+    const bool is_small = (word & PAGE_WORD_SMALL) != 0;
+    const uint32_t page_index = position_page(at) - (is_small ? page_word_back_pages(word) : 0);
+    const size_t run_offset = at % ZMM_CHUNK_BYTES - (size_t)page_index * ZMM_PAGE_BYTES;
+    size_t block_bytes;
+    bool is_live;
+    if (is_small) {
+        const uint32_t bin_index = page_word_bin(word);
+        block_bytes = bin_bytes[bin_index];
+        is_live = run_offset % block_bytes == 0 && run_offset / block_bytes < bin_elements[bin_index];
+#if ZMM_LIVE_BITS
+        is_live = is_live && (*live_word(at) & live_mask(at)) != 0;
+#else
+        is_live = is_live && !walk_is_free_slot(heap, bin_index, address);
+#endif
+    } else {
+        block_bytes = (size_t)page_word_run_pages(word) * ZMM_PAGE_BYTES;
+        is_live = run_offset == 0;
+    }
+    (void)address;
+    (void)walk_is_free_slot;
+    if (is_live) {
+        place = (zmm_place){
+            .kind = is_small ? ZMM_PLACE_SMALL : ZMM_PLACE_LARGE,
+            .mapping_index = chunk->mapping_index,
+            .page_index = page_index,
+            .slot_index = is_small ? (uint32_t)(run_offset / block_bytes) : 0,
+            .block_bytes = block_bytes,
+            .offset_bytes = at % ZMM_CHUNK_BYTES,
+        };
+    }
+    return place;
+}
+
+ZMM_INTERNAL zmm_place walk_place(const zmm_heap *heap, const void *address) {
+    const position at = ground_locate(NULL, address);
+    if (at != POSITION_NONE) {
+        return walk_place_in_chunk(heap, at, address);
+    }
+    const huge_record *const huge = huge_find(heap, address);
+    if (huge == NULL || address == NULL) {
+        return (zmm_place){.kind = ZMM_PLACE_NONE};
+    }
+    return (zmm_place){.kind = ZMM_PLACE_HUGE, .mapping_index = huge->mapping_index, .block_bytes = huge->size_bytes};
+}
+
+ZMM_INTERNAL bool walk_owns(const zmm_heap *heap, const void *address) {
+    const position at = ground_locate(NULL, address);
+    if (at == POSITION_NONE) {
+        return huge_find_around(heap, address) != NULL;
+    }
+    const chunk_record *chunk = ground_chunk(at);
+    if (chunk->heap != heap) {
+        return false;
+    }
+    for (const chunk_record *cached = heap->cached_chunks; cached != NULL; cached = cached->next) {
+        if (cached == chunk) {
+            return false;
+        }
+    }
+    return true;
+}
