@@ -134,7 +134,7 @@ static const char *check_free_lists(zmm_heap *heap, check_sums *sums) {
             sums->free_slots++;
             sums->free_bytes += bin_bytes[bin_index];
 #if ZMM_LIVE_BITS
-            CHECK((*live_word(at) & live_mask(at)) == 0, "BIN-3");
+            CHECK(!live_test(at), "BIN-3");
 #endif
         }
     }
@@ -149,7 +149,7 @@ static const char *check_no_slot_twice(zmm_heap *heap) {
         for (uint32_t bin_index = 0; bin_index < ZMM_BIN_COUNT; bin_index++) {
             for (const void *slot = heap->free_slot[bin_index]; slot != NULL; slot = slot_next(slot)) {
                 const position at = ground_locate(heap, slot);
-                if (pass == 0 && (*live_word(at) & live_mask(at)) != 0) {
+                if (pass == 0 && live_test(at)) {
                     broken = "BIN-2";
                 }
                 *live_word(at) = pass == 0 ? *live_word(at) | live_mask(at) : *live_word(at) & ~live_mask(at);

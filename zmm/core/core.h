@@ -33,8 +33,8 @@ typedef uint64_t position;
 #define POSITION_NONE UINT64_MAX
 
 typedef struct ground_tables {
-    uintptr_t base;     /* of the reserved range; 0 until the first heap */
-    size_t range_bytes; /* of its front that has words and records: a wild address beyond is simply not ours */
+    uintptr_t base;        /* of the reserved range; 0 until the first heap */
+    size_t range_granules; /* of its front that has words and records: a wild address beyond is simply not ours */
     page_word *words;   /* by position >> 12 */
     uint64_t *live;     /* by position >> 9, bit (position >> 3) % 64; NULL at level fast */
     chunk_record *records;
@@ -56,15 +56,22 @@ ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);
 /* The position of any address outside the range: a chunk from storage handlers, or POSITION_NONE. */
 ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address);
 
-/* Another thread's heap may be growing the range; its value only matters for that thread's addresses. */
-static inline size_t ground_range_bytes(void) {
-    return __atomic_load_n(&ground.range_bytes, __ATOMIC_RELAXED);
+/* A granule is 8 bytes: the distance of two possible slot starts. The rotation sends an address that is not a multiple
+ * of 8 beyond every range, so that one comparison tests alignment and range together. Another thread's heap may be
+ * growing the range at this moment; its value only matters for that thread's addresses. */
+static inline uint64_t ground_granule(const void *address) {
+    const uint64_t offset = (uintptr_t)address - ground.base;
+    return offset >> ZMM_SLOT_SHIFT | offset << (64 - ZMM_SLOT_SHIFT);
+}
+static inline bool ground_has_granule(uint64_t granule) {
+    return granule < __atomic_load_n(&ground.range_granules, __ATOMIC_RELAXED);
 }
 /* The position of any address, POSITION_NONE when no chunk could be there. The heap (may be NULL) only serves as a
  * cache of the last look-up. */
 static inline position ground_locate(zmm_heap *heap, const void *address) {
-    const uintptr_t offset = (uintptr_t)address - ground.base;
-    return ZMM_LIKELY(offset < ground_range_bytes()) ? offset : ground_locate_foreign(heap, (uintptr_t)address);
+    const uint64_t offset = (uintptr_t)address - ground.base;
+    return ZMM_LIKELY(ground_has_granule(offset >> ZMM_SLOT_SHIFT)) ? offset
+                                                                    : ground_locate_foreign(heap, (uintptr_t)address);
 }
 static inline chunk_record *ground_chunk(position at) {
     return &ground.records[at >> ZMM_CHUNK_SHIFT];
@@ -159,6 +166,28 @@ static inline uint64_t *live_word(position at) {
 static inline uint64_t live_mask(position at) {
     return (uint64_t)1 << ((at >> ZMM_SLOT_SHIFT) % 64);
 }
+static inline bool live_test(position at) {
+    return (*live_word(at) & live_mask(at)) != 0;
+}
+/* Sets or clears the granule's bit and tells what it was. Compilers do not find the instruction by themselves. */
+static inline bool live_exchange(uint64_t granule, bool value) {
+    uint64_t *const word = &ground.live[granule / 64];
+    bool before;
+#if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__)
+    uint64_t bits = *word;
+    if (value) {
+        __asm__("btsq %2, %0" : "+r"(bits), "=@ccc"(before) : "r"(granule));
+    } else {
+        __asm__("btrq %2, %0" : "+r"(bits), "=@ccc"(before) : "r"(granule));
+    }
+    *word = bits;
+#else
+    const uint64_t mask = (uint64_t)1 << (granule % 64);
+    before = (*word & mask) != 0;
+    *word = value ? *word | mask : *word & ~mask;
+#endif
+    return before;
+}
 #endif
 
 /* ---- gc.c: giving whole free runs and chunks back -------------------------------------------------------------------- */
@@ -172,39 +201,38 @@ ZMM_INTERNAL ZMM_COLD void *supply_slot(zmm_heap *heap, uint32_t bin_index);
 ZMM_INTERNAL bool supply_may_map_huge(zmm_heap *heap, size_t bytes);
 
 /* ---- small (inline): the fast path of slots ---------------------------------------------------------------------------- */
+#if ZMM_LIVE_BITS
+/* The same for a slot outside the reserved range; panics when the free list leads nowhere. */
+ZMM_INTERNAL ZMM_COLD void *supply_foreign_slot(zmm_heap *heap, uint32_t bin_index);
+#endif
+
 static inline void *small_alloc(zmm_heap *heap, uint32_t bin_index) {
-    void *slot = heap->free_slot[bin_index];
+    void *const slot = heap->free_slot[bin_index];
     if (ZMM_UNLIKELY(slot == NULL)) {
         return supply_slot(heap, bin_index);
     }
-    heap->free_slot[bin_index] = slot_next(slot);
-    usage_add(heap, bin_bytes[bin_index]);
 #if ZMM_LIVE_BITS
-    const position at = ground_locate(heap, slot);
-    if (ZMM_UNLIKELY(at == POSITION_NONE)) {
-        panic(heap, "a free list leads out of the heap", slot);
+    const uint64_t granule = ground_granule(slot);
+    if (ZMM_UNLIKELY(!ground_has_granule(granule))) {
+        return supply_foreign_slot(heap, bin_index);
     }
-    uint64_t *const word = live_word(at);
-    const uint64_t mask = live_mask(at);
-    if (ZMM_UNLIKELY(*word & mask)) {
+    if (ZMM_UNLIKELY(live_exchange(granule, true))) {
         panic(heap, "a free list leads to a live slot", slot);
     }
-    *word |= mask;
 #endif
+    heap->free_slot[bin_index] = slot_next(slot);
+    usage_add(heap, bin_bytes[bin_index]);
     return slot;
 }
-/* `at` is the slot's position, `word` its page's word. */
-static inline void small_free(zmm_heap *heap, void *slot, position at, page_word word) {
+/* `granule` is the slot's in the flat tables, `word` its page's word. */
+static inline void small_free(zmm_heap *heap, void *slot, uint64_t granule, page_word word) {
     const uint32_t bin_index = page_word_bin(word);
 #if ZMM_LIVE_BITS
-    uint64_t *const live = live_word(at);
-    const uint64_t mask = live_mask(at);
-    if (ZMM_UNLIKELY(((uintptr_t)slot & (ZMM_SLOT_ALIGNMENT_BYTES - 1)) != 0 || (*live & mask) == 0)) {
+    if (ZMM_UNLIKELY(!live_exchange(granule, false))) {
         panic(heap, "not a live slot", slot);
     }
-    *live &= ~mask;
 #else
-    (void)at;
+    (void)granule;
 #endif
     usage_subtract(heap, bin_bytes[bin_index]);
     slot_set_next(slot, heap->free_slot[bin_index]);
@@ -232,11 +260,11 @@ static inline void *heap_alloc(zmm_heap *heap, size_t size_bytes) {
                                                            : heap_alloc_beyond_small(heap, size_bytes);
 }
 static inline void heap_free(zmm_heap *heap, void *block) {
-    const position at = (uintptr_t)block - ground.base;
-    if (ZMM_LIKELY(at < ground_range_bytes())) {
-        const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
+    const uint64_t granule = ground_granule(block);
+    if (ZMM_LIKELY(ground_has_granule(granule))) {
+        const page_word word = ground.words[granule >> (ZMM_PAGE_SHIFT - ZMM_SLOT_SHIFT)];
         if (ZMM_LIKELY((word & PAGE_WORD_TAG_MASK) == heap->small_tag)) {
-            small_free(heap, block, at, word);
+            small_free(heap, block, granule, word);
             return;
         }
     }

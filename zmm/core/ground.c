@@ -96,7 +96,8 @@ static bool ground_commit_group(ground_zone *zone) {
 #endif
     zone->committed_slot += count;
     if (zone == &ground_range_zone) {
-        __atomic_store_n(&ground.range_bytes, (size_t)zone->committed_slot << ZMM_CHUNK_SHIFT, __ATOMIC_RELAXED);
+        __atomic_store_n(&ground.range_granules, (size_t)zone->committed_slot << (ZMM_CHUNK_SHIFT - ZMM_SLOT_SHIFT),
+                         __ATOMIC_RELAXED);
     }
     return true;
 }

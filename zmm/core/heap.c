@@ -47,7 +47,12 @@ ZMM_INTERNAL void heap_free_beyond_fast(zmm_heap *heap, void *block) {
         panic(heap, "not a block of this heap", block);
     }
     if ((word & PAGE_WORD_SMALL) != 0) {
-        small_free(heap, block, at, word);
+#if ZMM_LIVE_BITS
+        if (at % ZMM_SLOT_ALIGNMENT_BYTES != 0) {
+            panic(heap, "not a live slot", block);
+        }
+#endif
+        small_free(heap, block, at >> ZMM_SLOT_SHIFT, word);
         return;
     }
     if ((word & PAGE_WORD_LARGE) == 0 || at % ZMM_PAGE_BYTES != 0) {
@@ -71,7 +76,7 @@ ZMM_INTERNAL size_t heap_block_size(zmm_heap *heap, const void *block) {
     }
     if ((word & PAGE_WORD_SMALL) != 0) {
 #if ZMM_LIVE_BITS
-        if (at % ZMM_SLOT_ALIGNMENT_BYTES != 0 || (*live_word(at) & live_mask(at)) == 0) {
+        if (at % ZMM_SLOT_ALIGNMENT_BYTES != 0 || !live_test(at)) {
             panic(heap, "not a live slot", block);
         }
 #endif

@@ -134,7 +134,7 @@ ZMM_INTERNAL void *resize(zmm_heap *heap, void *block, size_t size_bytes, size_t
     const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
     if ((word & PAGE_WORD_SMALL) != 0) {
 #if ZMM_LIVE_BITS
-        if (at % ZMM_SLOT_ALIGNMENT_BYTES != 0 || (*live_word(at) & live_mask(at)) == 0) {
+        if (at % ZMM_SLOT_ALIGNMENT_BYTES != 0 || !live_test(at)) {
             panic(heap, "not a live slot", block);
         }
 #endif

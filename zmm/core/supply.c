@@ -111,11 +111,26 @@ ZMM_INTERNAL ZMM_COLD void *supply_slot(zmm_heap *heap, uint32_t bin_index) {
     }
     void *const slot = bin_carve(heap, bin_index, chunk, page_index);
 #if ZMM_LIVE_BITS
-    const position at = chunk_position(chunk, page_index);
-    *live_word(at) |= live_mask(at);
+    live_exchange(chunk_position(chunk, page_index) >> ZMM_SLOT_SHIFT, true);
 #endif
     return slot;
 }
+
+#if ZMM_LIVE_BITS
+ZMM_INTERNAL ZMM_COLD void *supply_foreign_slot(zmm_heap *heap, uint32_t bin_index) {
+    void *const slot = heap->free_slot[bin_index];
+    const position at = ground_locate(heap, slot);
+    if (at == POSITION_NONE || at % ZMM_SLOT_ALIGNMENT_BYTES != 0) {
+        panic(heap, "a free list leads out of the heap", slot);
+    }
+    if (live_exchange(at >> ZMM_SLOT_SHIFT, true)) {
+        panic(heap, "a free list leads to a live slot", slot);
+    }
+    heap->free_slot[bin_index] = slot_next(slot);
+    usage_add(heap, bin_bytes[bin_index]);
+    return slot;
+}
+#endif
 
 ZMM_INTERNAL bool supply_may_map_huge(zmm_heap *heap, size_t bytes) {
     if (usage_may_map(heap, bytes)) {

@@ -109,7 +109,7 @@ static zmm_place walk_place_in_chunk(const zmm_heap *heap, position at, const vo
         block_bytes = bin_bytes[bin_index];
         is_live = run_offset % block_bytes == 0 && run_offset / block_bytes < bin_elements[bin_index];
 #if ZMM_LIVE_BITS
-        is_live = is_live && (*live_word(at) & live_mask(at)) != 0;
+        is_live = is_live && live_test(at);
 #else
         is_live = is_live && !walk_is_free_slot(heap, bin_index, address);
 #endif
