@@ -77,8 +77,8 @@ ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *c
     zmm_assert(heap->free_slot[bin_index] == NULL);
     heap->free_slot[bin_index] = first + slot_bytes;
     for (char *slot = first + slot_bytes; slot < last; slot += slot_bytes) {
-        slot_set_next(slot, slot + slot_bytes);
+        link_set(heap, slot, slot_bytes, slot + slot_bytes);
     }
-    slot_set_next(last, NULL);
+    link_set(heap, last, slot_bytes, NULL);
     return first;
 }

@@ -8,6 +8,7 @@
  *   BIN-1   Every free slot is a slot of a run of its own bin.
  *   BIN-2   No slot is free twice.
  *   BIN-3   A slot's live bit is set exactly while it is not free (not kept at level fast).
+ *   LINK-1  Both copies of a free slot's link agree (not kept at level fast).
  *   USE-1   size is the sum of the live blocks (edition php-8.2: plus what refused small blocks left in it).
  *   USE-2   real_size is 2 MiB for each chunk, cached or not, plus the huge blocks.
  *   USE-3   No peak lies below its counter. */
@@ -121,7 +122,7 @@ static const char *check_chunk(const zmm_heap *heap, const chunk_record *chunk, 
 /* Marks free slots in the per-run counters; with live bits also finds a slot that is free twice or live and free. */
 static const char *check_free_lists(zmm_heap *heap, check_sums *sums) {
     for (uint32_t bin_index = 0; bin_index < ZMM_BIN_COUNT; bin_index++) {
-        for (const void *slot = heap->free_slot[bin_index]; slot != NULL; slot = slot_next(slot)) {
+        for (const void *slot = heap->free_slot[bin_index]; slot != NULL; slot = link_open(heap, slot)) {
             const position at = ground_locate(heap, slot);
             CHECK(at != POSITION_NONE && ground_chunk(at)->heap == heap, "BIN-1");
             const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
@@ -131,6 +132,7 @@ static const char *check_free_lists(zmm_heap *heap, check_sums *sums) {
             CHECK(run_offset % bin_bytes[bin_index] == 0, "BIN-1");
             CHECK(run_offset / bin_bytes[bin_index] < bin_elements[bin_index], "BIN-1");
             CHECK(++ground_chunk(at)->free_slots[page_index] <= bin_elements[bin_index], "BIN-2");
+            CHECK(link_is_whole(slot, bin_bytes[bin_index]), "LINK-1");
             sums->free_slots++;
             sums->free_bytes += bin_bytes[bin_index];
 #if ZMM_LIVE_BITS
@@ -147,7 +149,7 @@ static const char *check_no_slot_twice(zmm_heap *heap) {
 #if ZMM_LIVE_BITS
     for (uint32_t pass = 0; pass < 2; pass++) {
         for (uint32_t bin_index = 0; bin_index < ZMM_BIN_COUNT; bin_index++) {
-            for (const void *slot = heap->free_slot[bin_index]; slot != NULL; slot = slot_next(slot)) {
+            for (const void *slot = heap->free_slot[bin_index]; slot != NULL; slot = link_open(heap, slot)) {
                 const position at = ground_locate(heap, slot);
                 if (pass == 0 && live_test(at)) {
                     broken = "BIN-2";

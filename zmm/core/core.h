@@ -151,12 +151,49 @@ static inline uint32_t bin_of_size(size_t size_bytes) {
 }
 ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *chunk, uint32_t page_index);
 
-/* The link of a free slot is its first word. */
-static inline void *slot_next(const void *slot) {
-    return *(void *const *)slot;
+/* ---- link (inline): how free slots hang together ----------------------------------------------------------------------
+ * At level fast a free slot's first word is the address of the next one. From level release on the link is sealed: mixed
+ * with the heap's key and the slot's own address, multiplied so that a change of any byte spreads upward into the bits
+ * that no address has, and written twice, into the slot's first and last word. A write into either word breaks the pair;
+ * a write into both, or a whole link copied from elsewhere, opens to an address outside every chunk. */
+#define LINK_FACTOR UINT64_C(0x9E3779B97F4A7C15)
+#define LINK_INVERSE UINT64_C(0xF1DE83E19937733D)
+static_assert(LINK_FACTOR * LINK_INVERSE == 1, "what seals a link opens it");
+
+static inline uint64_t *link_first(const void *slot) {
+    return (uint64_t *)(uintptr_t)slot;
 }
-static inline void slot_set_next(void *slot, void *next) {
-    *(void **)slot = next;
+static inline uint64_t *link_last(const void *slot, size_t slot_bytes) {
+    return (uint64_t *)((uintptr_t)slot + slot_bytes - sizeof(uint64_t));
+}
+static inline bool link_is_whole(const void *slot, size_t slot_bytes) {
+    return !ZMM_SEALED_LINKS || *link_first(slot) == *link_last(slot, slot_bytes);
+}
+/* Opens a link without asking whether it is whole. */
+static inline void *link_open(const zmm_heap *heap, const void *slot) {
+#if ZMM_SEALED_LINKS
+    return (void *)(uintptr_t)(*link_first(slot) * LINK_INVERSE ^ heap->link_key ^ (uintptr_t)slot);
+#else
+    (void)heap;
+    return *(void *const *)slot;
+#endif
+}
+static inline void *link_next(zmm_heap *heap, const void *slot, size_t slot_bytes) {
+    if (ZMM_UNLIKELY(!link_is_whole(slot, slot_bytes))) {
+        panic(heap, "a free slot was written to", slot);
+    }
+    return link_open(heap, slot);
+}
+static inline void link_set(const zmm_heap *heap, void *slot, size_t slot_bytes, const void *next) {
+#if ZMM_SEALED_LINKS
+    const uint64_t sealed = (heap->link_key ^ (uintptr_t)slot ^ (uintptr_t)next) * LINK_FACTOR;
+    *link_first(slot) = sealed;
+    *link_last(slot, slot_bytes) = sealed;
+#else
+    (void)heap;
+    (void)slot_bytes;
+    *(const void **)slot = next;
+#endif
 }
 
 #if ZMM_LIVE_BITS
@@ -220,8 +257,9 @@ static inline void *small_alloc(zmm_heap *heap, uint32_t bin_index) {
         panic(heap, "a free list leads to a live slot", slot);
     }
 #endif
-    heap->free_slot[bin_index] = slot_next(slot);
-    usage_add(heap, bin_bytes[bin_index]);
+    const size_t slot_bytes = bin_bytes[bin_index];
+    heap->free_slot[bin_index] = link_next(heap, slot, slot_bytes);
+    usage_add(heap, slot_bytes);
     return slot;
 }
 /* `granule` is the slot's in the flat tables, `word` its page's word. */
@@ -234,8 +272,9 @@ static inline void small_free(zmm_heap *heap, void *slot, uint64_t granule, page
 #else
     (void)granule;
 #endif
-    usage_subtract(heap, bin_bytes[bin_index]);
-    slot_set_next(slot, heap->free_slot[bin_index]);
+    const size_t slot_bytes = bin_bytes[bin_index];
+    usage_subtract(heap, slot_bytes);
+    link_set(heap, slot, slot_bytes, heap->free_slot[bin_index]);
     heap->free_slot[bin_index] = slot;
 }
 

@@ -23,8 +23,9 @@ static chunk_record *gc_run_of_slot(zmm_heap *heap, uint32_t bin_index, const vo
 }
 
 static void gc_bin(zmm_heap *heap, uint32_t bin_index) {
+    const size_t slot_bytes = bin_bytes[bin_index];
     bool has_free_run = false;
-    for (void *slot = heap->free_slot[bin_index]; slot != NULL; slot = slot_next(slot)) {
+    for (void *slot = heap->free_slot[bin_index]; slot != NULL; slot = link_next(heap, slot, slot_bytes)) {
         uint32_t page_index;
         chunk_record *const chunk = gc_run_of_slot(heap, bin_index, slot, &page_index);
         const uint32_t free_slots = ++chunk->free_slots[page_index];
@@ -40,17 +41,17 @@ static void gc_bin(zmm_heap *heap, uint32_t bin_index) {
     void *slot = heap->free_slot[bin_index];
     heap->free_slot[bin_index] = NULL;
     while (slot != NULL) {
-        void *const next = slot_next(slot);
+        void *const next = link_next(heap, slot, slot_bytes);
         uint32_t page_index;
         const chunk_record *const chunk = gc_run_of_slot(heap, bin_index, slot, &page_index);
         if (chunk->free_slots[page_index] != bin_elements[bin_index]) {
             if (kept == NULL) {
                 heap->free_slot[bin_index] = slot;
             } else {
-                slot_set_next(kept, slot);
+                link_set(heap, kept, slot_bytes, slot);
             }
             kept = slot;
-            slot_set_next(slot, NULL);
+            link_set(heap, slot, slot_bytes, NULL);
         }
         slot = next;
     }

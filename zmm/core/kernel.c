@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 static ZMM_COLD void kernel_complain(const char *call) {
     fprintf(stderr, "\n%s() failed: [%d] %s\n", call, errno, strerror(errno));
@@ -90,6 +91,15 @@ static bool kernel_truncate(void *address, size_t old_bytes, size_t new_bytes) {
     return true;
 }
 
+static uint64_t kernel_random(void) {
+    uint64_t bits;
+    if (getrandom(&bits, sizeof(bits), GRND_NONBLOCK) != (ssize_t)sizeof(bits)) {
+        /* Too early after boot, or forbidden by a sandbox: where the stack lies is the best that is left. */
+        bits = (uint64_t)(uintptr_t)&bits * LINK_FACTOR;
+    }
+    return bits;
+}
+
 static const zmm_kernel kernel_real = {
     .reserve = kernel_reserve,
     .commit = kernel_commit,
@@ -98,6 +108,7 @@ static const zmm_kernel kernel_real = {
     .unmap = kernel_unmap,
     .extend = kernel_extend,
     .truncate = kernel_truncate,
+    .random = kernel_random,
 };
 static const zmm_kernel *kernel_table = &kernel_real;
 

@@ -93,6 +93,7 @@ struct zmm_heap {
     page_word small_tag;
     uint32_t id;
     size_t small_bytes_max; /* 3072; 0 in the heap that stands for "none yet", so that one test serves both */
+    uint64_t link_key; /* seals the links of free slots; new with each request */
     void *free_slot[ZMM_BIN_COUNT];
 
     size_t real_size_bytes; /* 2 MiB * (chunk_count + cached_count) + the huge blocks */

@@ -38,6 +38,10 @@ static bool request_keep_storage(zmm_heap *heap, const zmm_options *options) {
     return true;
 }
 
+static void request_new_key(zmm_heap *heap) {
+    heap->link_key = kernel()->random != NULL ? kernel()->random() : LINK_INVERSE;
+}
+
 static zmm_heap *request_make_record(const zmm_options *options) {
     if (!ground_prepare()) {
         return NULL;
@@ -55,6 +59,7 @@ static zmm_heap *request_make_record(const zmm_options *options) {
     heap->small_bytes_max = ZMM_SMALL_BYTES_MAX;
     heap->edition = options->edition;
     heap->limit_bytes = ZMM_LIMIT_BYTES_DEFAULT;
+    request_new_key(heap);
     if (options->handlers != NULL) {
         heap->has_storage = true;
         heap->storage = (zmm_storage){.handlers = *options->handlers, .data = (void *)(uintptr_t)options->storage_data};
@@ -140,6 +145,7 @@ ZMM_INTERNAL void request_end(zmm_heap *heap) {
     }
     chunk_reset(heap->main_chunk);
     memset(heap->free_slot, 0, sizeof(heap->free_slot));
+    request_new_key(heap);
     heap->size_bytes = heap->peak_bytes = heap->drift_bytes = 0;
     heap->real_size_bytes = heap->real_peak_bytes = ((size_t)heap->cached_count + 1) * ZMM_CHUNK_BYTES;
     heap->chunk_count = heap->chunk_count_peak = 1;

@@ -126,7 +126,7 @@ ZMM_INTERNAL ZMM_COLD void *supply_foreign_slot(zmm_heap *heap, uint32_t bin_ind
     if (live_exchange(at >> ZMM_SLOT_SHIFT, true)) {
         panic(heap, "a free list leads to a live slot", slot);
     }
-    heap->free_slot[bin_index] = slot_next(slot);
+    heap->free_slot[bin_index] = link_next(heap, slot, bin_bytes[bin_index]);
     usage_add(heap, bin_bytes[bin_index]);
     return slot;
 }
