@@ -10,7 +10,7 @@ from ._core import (
     LEVELS,
     PAGE_BYTES,
     SMALL_BYTES_MAX,
-    VERSION as __version__,
+    VERSION,
     Block,
 )
 from .errors import (
@@ -31,6 +31,8 @@ from .errors import (
 from .heap import Heap, Storage
 from .paths import get_include, get_library
 from .snapshot import Chunk, FreeSlot, Huge, Place, Run, Snapshot, Usage
+
+__version__ = VERSION
 
 __all__ = [
     "BIN_COUNT",

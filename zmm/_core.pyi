@@ -15,12 +15,12 @@ LEVELS: Final[tuple[str, ...]]
 EDITIONS: Final[tuple[str, ...]]
 
 # kind, mapping, page, slot, block bytes, offset bytes
-RawPlace: TypeAlias = tuple[int, int, int, int, int, int]
+_RawPlace: TypeAlias = tuple[int, int, int, int, int, int]
 # size, peak, real size, real peak, limit; chunks, their peak, cached; delete boundary and count; average of chunks
-RawUsage: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int, float]
+_RawUsage: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int, float]
 # chunks (mapping, number, free pages, free tail, cached, used map), runs (mapping, page, pages, bin, free slots),
 # free slots (bin, mapping, offset bytes), huge blocks (mapping, size bytes)
-RawView: TypeAlias = tuple[
+_RawView: TypeAlias = tuple[
     list[tuple[int, int, int, int, bool, int]],
     list[tuple[int, int, int, int, int]],
     list[tuple[int, int, int]],
@@ -57,9 +57,9 @@ class Heap:
     def level(self) -> str: ...
     @property
     def edition(self) -> str: ...
-    def _usage(self) -> RawUsage: ...
-    def _place(self, address: int, /) -> RawPlace: ...
-    def _view(self) -> RawView: ...
+    def _usage(self) -> _RawUsage: ...
+    def _place(self, address: int, /) -> _RawPlace: ...
+    def _view(self) -> _RawView: ...
 
 @final
 class Block:

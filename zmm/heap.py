@@ -1,4 +1,4 @@
-"""The heap as a user holds it: its options, its use as a context manager, and looking at it.  From _core and snapshot."""
+"""The heap as a user holds it: options, use as a context manager, looking at it.  From _core and snapshot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the header and the shared libraries are, in an installed copy and in an editable one.  Asks _core where it is."""
+"""Where the header and the shared libraries are, in an installed copy and in an editable one.  From _core."""
 
 from __future__ import annotations
 

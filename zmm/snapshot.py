@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from ._core import BIN_COUNT
 
 if TYPE_CHECKING:
-    from ._core import RawPlace, RawView
+    from ._core import _RawPlace, _RawView
 
 PlaceKind = Literal["small", "large", "huge"]
 _PLACE_KINDS: tuple[PlaceKind | None, ...] = (None, "small", "large", "huge")  # in the order of enum zmm_place_kind
@@ -116,13 +116,13 @@ class Snapshot:
     huge: tuple[Huge, ...]
 
 
-def make_place(raw: RawPlace) -> Place | None:
+def make_place(raw: _RawPlace) -> Place | None:
     """Return a place in words, ``None`` when nothing lives there."""
     kind = _PLACE_KINDS[raw[0]]
     return None if kind is None else Place(kind, *raw[1:])
 
 
-def make_snapshot(level: str, edition: str, usage: Usage, raw: RawView) -> Snapshot:
+def make_snapshot(level: str, edition: str, usage: Usage, raw: _RawView) -> Snapshot:
     """Return the parts that _core found as one value."""
     raw_chunks, raw_runs, raw_slots, raw_huge = raw
     runs: dict[int, list[Run]] = {}

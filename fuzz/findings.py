@@ -1,0 +1,97 @@
+"""What becomes of a finding: shrunk with the same rule, and saved in every form that reproduces it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from .errors import explain_os_error
+from .compare import Divergence
+from .judge import Judge
+from .program import Program
+from .reproduce import reproducers
+from .shrink import Shrinker
+from .targets import TargetError
+from .tiers.base import Finding
+from .versus import Versus
+
+Judgement = Callable[[Program], Divergence | None]
+
+
+class SaveError(Exception):
+    """Reproducers could not be written: one line with thing and remedy."""
+
+
+def shrink_finding(finding: Finding, seconds: float) -> Finding:
+    """
+    The same finding with the smallest program that breaks the same rule.
+
+    A finding that cannot be repeated alone is returned as it is, and says so.
+    """
+    if not finding.alone:
+        return finding
+    try:
+        with _open(finding) as judge:
+            return shrink_with(finding, judge.judge, seconds)
+    except TargetError as error:
+        return replace(finding, note=f"not shrunk: {error}")
+
+
+def shrink_with(finding: Finding, judge: Judgement, seconds: float) -> Finding:
+    """As :func:`shrink_finding`, judged by the function given."""
+    rule = finding.divergence.rule
+    last: dict[str, Divergence] = {}
+
+    def still_fails(program: Program) -> bool:
+        divergence = judge(program)
+        if divergence is None or divergence.rule != rule:
+            return False
+        last["found"] = divergence
+        return True
+
+    shrinker = Shrinker(finding.program, still_fails, seconds)
+    step = finding.divergence.step
+    try:
+        shrunk = shrinker.run(step if 0 < step <= len(finding.program) else None)
+    except ValueError:
+        return replace(finding, alone=False, note="not repeated when run alone; the program is as it was found")
+    # The last check need not have been of the best program, so its own divergence is asked for once more.
+    divergence = judge(shrunk.program)
+    if divergence is None or divergence.rule != rule:
+        return replace(finding, note="did not fail in the same way twice; the program is as it was found")
+    note = "" if shrunk.finished else f"the time for shrinking ended after {shrunk.check_count} checks"
+    return replace(finding, program=shrunk.program, divergence=divergence, note=note)
+
+
+def _open(finding: Finding) -> Judge | Versus:
+    if finding.against:
+        return Versus.of(finding.target, finding.against, finding.edition)
+    return Judge.of(finding.target, finding.edition)
+
+
+def finding_name(finding: Finding) -> str:
+    """The stem of a finding's files: its rule, and a digest of the program so that two never share a name."""
+    text = repr((finding.program.settings, finding.program.operations)).encode()
+    return f"{finding.divergence.rule.lower()}-{hashlib.sha256(text).hexdigest()[:8]}"
+
+
+def save_finding(finding: Finding, directory: Path) -> Finding:
+    """
+    Writes the reproducers: text, tape, pytest case and stand-alone C.
+
+    Raises:
+        SaveError: the disk is full, the directory not writable, ...
+    """
+    stem = finding_name(finding)
+    written = []
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for suffix, data in reproducers(finding).items():
+            path = directory / (stem + suffix)
+            path.write_bytes(data)
+            written.append(str(path))
+    except OSError as error:
+        raise SaveError(explain_os_error(error, f"save the reproducer in {directory}")) from None
+    return replace(finding, files=tuple(written))

@@ -1,0 +1,186 @@
+"""Holds programs against a target: performs them, predicts them, and names the first divergence of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+from zmm_model.abstract import AbstractHeap
+from zmm_model.exact import RowTuple
+from zmm_model.rules import Violation
+
+from .compare import (
+    ROW_BYTES,
+    Death,
+    Divergence,
+    exact_divergence,
+    first_unfit_row,
+    operation_at,
+    unpack_row,
+    vital_divergence,
+)
+from .driver import Driver, Trace
+from .predict import Scope, cut, is_runnable, predict
+from .program import Program
+from .targets import Target, find_target
+from .wire import ROW
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    What came of one program. ``program`` is what was performed (cut to the target's scope); no ``divergence`` means
+    that target and models agree on every row. ``lost`` says that the process was killed from outside meanwhile and
+    the program has been performed again. ``alone`` is false when the divergence shows only after other programs in
+    the same process.
+    """
+
+    program: Program
+    divergence: Divergence | None
+    lost: str = ""
+    alone: bool = True
+
+
+def scope_of(target: Target) -> Scope:
+    """How far a target can be held to the exact model."""
+    if target.kind != "php":
+        return Scope.WHOLE
+    return Scope.DEFINED if target.refuses_exactly else Scope.WILLING
+
+
+class Judge:
+    """
+    Judges programs on one target.
+
+    ZendMM-like targets are held to the exact model of ``edition`` and to the abstract model; all others to the
+    abstract model alone.
+    """
+
+    def __init__(self, target: Target, edition: str, driver: Driver | None = None) -> None:
+        self.target = target
+        self.edition = edition
+        self.exact = target.is_exact
+        self.scope = scope_of(target)
+        self.driver = driver or Driver(target, edition)
+
+    @classmethod
+    def of(cls, target: str, edition: str) -> Judge:
+        """
+        The judge of a target given by name.
+
+        Raises:
+            TargetError: there is no such target, or it cannot be loaded.
+        """
+        return cls(find_target(target), edition)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the target's process."""
+        self.driver.close()
+
+    # ---- one program ---------------------------------------------------------------------------------------------
+
+    def judge(self, program: Program) -> Divergence | None:
+        """The first divergence of one program."""
+        for verdict in self.judge_batch([program]):
+            return verdict.divergence
+        return None
+
+    # ---- many programs in one round trip -------------------------------------------------------------------------
+
+    def judge_batch(self, programs: Sequence[Program]) -> Iterator[Verdict]:
+        """
+        Performs programs in one round trip and yields a verdict for each, in order.
+
+        A program that the target may not be given at all (its very opening is out of scope) yields nothing.
+        """
+        if self.scope is not Scope.WHOLE:
+            programs = [
+                cut(program, self.edition, self.scope)
+                for program in programs
+                if is_runnable(program, self.edition, self.scope)
+            ]
+        for program, trace in zip(programs, self.driver.run(programs), strict=True):
+            yield Verdict(program, self.judge_trace(program, trace), trace.lost)
+
+    def judge_trace(self, program: Program, trace: Trace) -> Divergence | None:
+        """The first divergence of a trace: from the exact model if the target has one, and from the abstract model."""
+        operations = program.operations
+        if not self.exact:
+            return judge_abstract(program, trace, self.edition, counters=self.target.has_counters)
+        prediction = predict(program, self.edition)
+        if prediction.rows == trace.rows:
+            return judge_rows(program, prediction.tuples, self.edition, counters=True)
+        exact = exact_divergence(
+            operations, prediction.rows, trace.rows, death=trace.death, messages=trace.messages
+        )
+        # The abstract rule says more about the cause, so it is named when it is broken no later.
+        broken = judge_abstract(program, trace, self.edition, counters=True)
+        if broken is not None and (exact is None or broken.step < exact.step):
+            return broken
+        return exact
+
+
+def judge_rows(
+    program: Program, rows: Sequence[RowTuple], edition: str, *, counters: bool
+) -> Divergence | None:
+    """
+    Holds rows (opening, one for each operation, closing) to the abstract model.
+
+    Fewer rows than that are judged as far as they go.
+    """
+    heap = AbstractHeap(program.settings, counters, edition)
+    violation = heap.open(rows[0]) if rows else None
+    if violation is not None:
+        return _broken(program, 0, violation)
+    step = heap.step
+    number = 0
+    for number, (operation, row) in enumerate(zip(program.operations, islice(rows, 1, None)), 1):
+        violation = step(operation, row)
+        if violation is not None:
+            return _broken(program, number, violation)
+    if len(rows) == len(program.operations) + 2:
+        violation = heap.close(rows[-1])
+        if violation is not None:
+            return _broken(program, number + 1, violation)
+    return None
+
+
+def _broken(program: Program, step: int, violation: Violation) -> Divergence:
+    return Divergence(
+        violation.rule,
+        step,
+        operation_at(program.operations, step),
+        "row",
+        violation.expected,
+        violation.actual,
+        violation.sentence,
+    )
+
+
+def judge_abstract(program: Program, trace: Trace, edition: str, *, counters: bool) -> Divergence | None:
+    """Holds a trace to the abstract model; deaths, panics and broken invariants are named first."""
+    count = len(program.operations) + 2
+    unfit = first_unfit_row(trace.rows, count)
+    end = count if unfit is None else unfit
+    rows = list(ROW.iter_unpack(trace.rows[: end * ROW_BYTES]))
+    broken = judge_rows(program, rows, edition, counters=counters)
+    if broken is not None or unfit is None:
+        return broken
+    return vital_divergence(
+        operation_at(program.operations, unfit),
+        unfit,
+        unpack_row(trace.rows, unfit),
+        death=trace.death,
+        message=trace.messages.get(unfit, ""),
+    )

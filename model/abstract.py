@@ -1,0 +1,208 @@
+"""The abstract model: accepts each row of an allocator, or names the rule it breaks.  Imports
+ledger, rules.
+"""
+
+from __future__ import annotations
+
+from .exact import LABELS_MAX, STRNDUP_LENGTH_ABSURD, WRITE_BYTES_MAX
+from .ledger import Ledger
+from .op import Operation, Settings
+from .outcome import DONE, REFUSED_LIMIT, REFUSED_SYSTEM, SKIPPED, STATUS_WORDS, Row
+from .rules import (
+    BLOCK,
+    EVERYWHERE,
+    MAPPING,
+    OFFSET,
+    PLACE_SHIFT,
+    RULES,
+    SIZE,
+    STATUS,
+    TRIED,
+    RowLike,
+    Violation,
+    rules_for,
+)
+from .sizes import LARGE_BYTES_MAX
+
+_NO_ROW: RowLike = tuple(Row(DONE))
+
+
+class AbstractHeap:
+    """
+    What is true of any allocator, followed step by step.
+
+    Args:
+        settings: the heap the program runs on.
+        counters: whether rows tell places and counters (ZendMM-like targets); without them only the
+        rules that
+            speak of status, blocks and contents apply.
+        edition: ``"php-8.2"`` excuses what PHP 8.2 is known to get wrong without harm
+        (DIVERGENCES.md), ``"zmm"``
+            excuses nothing.
+
+    ``open``, ``step`` and ``close`` each take a row (a plain tuple in the order of ``Row`` will do)
+    and answer None or the first rule that it breaks.  After a violation the state is no longer
+    meaningful.
+
+    """
+
+    __slots__ = (
+        "_blocks",
+        "_huge_bytes",
+        "_ledger",
+        "_live_bytes",
+        "_predicates",
+        "asked",
+        "block",
+        "counters",
+        "expects",
+        "huge_bytes",
+        "huge_change",
+        "is_open",
+        "last",
+        "live_bytes",
+        "lost",
+        "overhead",
+        "settings",
+        "strict",
+    )
+
+    def __init__(self, settings: Settings, counters: bool, edition: str = "php-8.2") -> None:
+        self.settings = settings
+        self.counters = counters
+        self.strict = edition != "php-8.2"
+        self.is_open = False
+        self.last: RowLike = _NO_ROW
+        self.block: tuple[int, int, int] | None = None
+        self.asked = -1
+        self.expects = True
+        self.live_bytes = self._live_bytes = 0
+        self.huge_bytes = self._huge_bytes = 0
+        self.huge_change = 0
+        self.overhead = 0
+        self.lost = 0
+        self._blocks: dict[int, tuple[int, int, int]] = {}
+        self._ledger = Ledger()
+        self._predicates = {
+            word: tuple((rule.number, rule.predicate) for rule in rules_for(word, counters=counters))
+            for word in EVERYWHERE
+        }
+
+    def open(self, row: RowLike) -> Violation | None:
+        """Judges the row of the heap's opening."""
+        if row[STATUS] == REFUSED_SYSTEM:
+            return None
+        self.is_open = True
+        self.last = row
+        self.overhead = row[SIZE]
+        return self._judge(Operation("open"), row)
+
+    def close(self, row: RowLike) -> Violation | None:
+        """Judges the row of the heap's closing."""
+        if not self.is_open:
+            return None
+        self.block, self.asked = None, -1
+        return self._judge(Operation("close"), row)
+
+    def step(self, operation: Operation, row: RowLike) -> Violation | None:
+        """Judges one row and remembers what it says."""
+        word, label, a, b, c, text = operation
+        if not self.is_open:
+            return None if row[STATUS] == SKIPPED else _violation("ABS-2", "skipped", STATUS_WORDS[row[STATUS]])
+        blocks = self._blocks
+        block = blocks.get(label)
+        self.block = block
+        status = row[STATUS]
+        expects = label < LABELS_MAX
+        asked = -1
+        if word == "alloc":
+            asked = a
+            expects = expects and block is None
+        elif word == "free":
+            pass
+        elif word in ("realloc", "realloc2"):
+            asked = a
+        elif word == "write":
+            expects = expects and block is not None and b <= WRITE_BYTES_MAX and a + b <= block[2]
+        elif word == "calloc":
+            asked = a * b
+            expects = expects and block is None
+        elif word == "safe_alloc":
+            asked = a * b + c
+            expects = expects and block is None
+        elif word == "safe_realloc":
+            asked = a * b + c
+        elif word == "strdup":
+            asked = len(text) + 1
+            expects = expects and block is None
+        elif word == "strndup":
+            asked = a + 1
+            expects = expects and block is None and not len(text) < a < STRNDUP_LENGTH_ABSURD
+        elif word not in ("check", "request_end"):
+            expects = expects and self.counters
+        self.asked = asked
+        self.expects = expects
+
+        # The sums as they must be after the step, if the row is true.
+        live_bytes, huge_bytes, huge_change = self._live_bytes, self._huge_bytes, 0
+        changes = status == DONE and (asked >= 0 or word == "free")
+        if changes:
+            if block is not None:
+                live_bytes -= block[1]
+                if block[1] > LARGE_BYTES_MAX:
+                    huge_bytes -= block[1]
+                    huge_change = -1
+            if asked >= 0:
+                live_bytes += row[BLOCK]
+                if row[BLOCK] > LARGE_BYTES_MAX:
+                    huge_bytes += row[BLOCK]
+                    huge_change += 1
+        elif word == "request_end" and status == DONE:
+            live_bytes = huge_bytes = 0
+        self.live_bytes = live_bytes
+        self.huge_bytes = huge_bytes
+        self.huge_change = huge_change
+
+        for number, predicate in self._predicates[word]:
+            found = predicate(self, operation, row)
+            if found is not None:
+                return _violation(number, *found)
+
+        if changes:
+            if block is not None:
+                self._ledger.leave(block[0])
+                if asked < 0:
+                    del blocks[label]
+            if asked >= 0:
+                place = row[MAPPING] << PLACE_SHIFT | row[OFFSET]
+                other = self._ledger.enter(place, row[BLOCK])
+                if other is not None:
+                    return _violation("ABS-11", "a place of its own", f"it overlaps {self._owner(other)}")
+                blocks[label] = (place, row[BLOCK], asked)
+        elif word == "request_end" and status == DONE:
+            blocks.clear()
+            self._ledger.clear()
+        elif status in (REFUSED_LIMIT, REFUSED_SYSTEM) and asked > LARGE_BYTES_MAX and row[TRIED] != asked:
+            self.lost += 1  # PHP 8.2 forgets the mapping of a huge block whose list node it refuses
+        self._live_bytes = live_bytes
+        self._huge_bytes = huge_bytes
+        self.overhead = row[SIZE] - live_bytes
+        self.last = row
+        return None
+
+    def _judge(self, operation: Operation, row: RowLike) -> Violation | None:
+        for number, predicate in self._predicates[operation.word]:
+            found = predicate(self, operation, row)
+            if found is not None:
+                return _violation(number, *found)
+        return None
+
+    def _owner(self, place: int) -> str:
+        for label, block in self._blocks.items():
+            if block[0] == place:
+                return f"the block of label {label}"
+        return "another block"
+
+
+def _violation(number: str, expected: str, actual: str) -> Violation:
+    return Violation(number, RULES[number].sentence, expected, actual)
