@@ -74,11 +74,13 @@ ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *c
     const size_t slot_bytes = bin_bytes[bin_index];
     char *const first = chunk_page(chunk, page_index);
     char *const last = first + slot_bytes * (bin_elements[bin_index] - 1u);
-    zmm_assert(heap->free_slot[bin_index] == NULL);
-    heap->free_slot[bin_index] = first + slot_bytes;
+    const bool is_tiny = bin_is_tiny(bin_index);
+    void **const head = bin_head(heap, bin_index);
+    zmm_assert(*head == NULL);
+    *head = first + slot_bytes;
     for (char *slot = first + slot_bytes; slot < last; slot += slot_bytes) {
-        link_set(heap, slot, slot_bytes, slot + slot_bytes);
+        link_set(heap, slot, is_tiny, slot + slot_bytes);
     }
-    link_set(heap, last, slot_bytes, NULL);
+    link_set(heap, last, is_tiny, NULL);
     return first;
 }

@@ -122,17 +122,17 @@ static const char *check_chunk(const zmm_heap *heap, const chunk_record *chunk, 
 /* Marks free slots in the per-run counters; with live bits also finds a slot that is free twice or live and free. */
 static const char *check_free_lists(zmm_heap *heap, check_sums *sums) {
     for (uint32_t bin_index = 0; bin_index < ZMM_BIN_COUNT; bin_index++) {
-        for (const void *slot = heap->free_slot[bin_index]; slot != NULL; slot = link_open(heap, slot)) {
+        for (const void *slot = *bin_head(heap, bin_index); slot != NULL; slot = link_open(heap, slot)) {
             const position at = ground_locate(heap, slot);
             CHECK(at != POSITION_NONE && ground_chunk(at)->heap == heap, "BIN-1");
             const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
-            CHECK((word & PAGE_WORD_TAG_MASK) == heap->small_tag && page_word_bin(word) == bin_index, "BIN-1");
+            CHECK((word & PAGE_WORD_SMALL) != 0 && page_word_bin(word) == bin_index, "BIN-1");
             const uint32_t page_index = position_page(at) - page_word_back_pages(word);
             const size_t run_offset = at % ZMM_CHUNK_BYTES - (size_t)page_index * ZMM_PAGE_BYTES;
             CHECK(run_offset % bin_bytes[bin_index] == 0, "BIN-1");
             CHECK(run_offset / bin_bytes[bin_index] < bin_elements[bin_index], "BIN-1");
             CHECK(++ground_chunk(at)->free_slots[page_index] <= bin_elements[bin_index], "BIN-2");
-            CHECK(link_is_whole(slot, bin_bytes[bin_index]), "LINK-1");
+            CHECK(link_is_whole(slot, bin_is_tiny(bin_index)), "LINK-1");
             sums->free_slots++;
             sums->free_bytes += bin_bytes[bin_index];
 #if ZMM_LIVE_BITS
@@ -149,7 +149,7 @@ static const char *check_no_slot_twice(zmm_heap *heap) {
 #if ZMM_LIVE_BITS
     for (uint32_t pass = 0; pass < 2; pass++) {
         for (uint32_t bin_index = 0; bin_index < ZMM_BIN_COUNT; bin_index++) {
-            for (const void *slot = heap->free_slot[bin_index]; slot != NULL; slot = link_open(heap, slot)) {
+            for (const void *slot = *bin_head(heap, bin_index); slot != NULL; slot = link_open(heap, slot)) {
                 const position at = ground_locate(heap, slot);
                 if (pass == 0 && live_test(at)) {
                     broken = "BIN-2";

@@ -37,6 +37,9 @@ typedef struct ground_tables {
     size_t range_granules; /* of its front that has words and records: a wild address beyond is simply not ours */
     page_word *words;   /* by position >> 12 */
     uint64_t *live;     /* by position >> 9, bit (position >> 3) % 64; NULL at level fast */
+    /* The same tables, shifted so that an address in the range indexes them without subtracting the base first: the
+     * fast paths wait for these loads. */
+    uintptr_t words_by_address, live_by_address;
     chunk_record *records;
 } ground_tables;
 #ifdef ZMM_SEPARATE
@@ -154,44 +157,48 @@ ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *c
 /* ---- link (inline): how free slots hang together ----------------------------------------------------------------------
  * At level fast a free slot's first word is the address of the next one. From level release on the link is sealed: mixed
  * with the heap's key and the slot's own address, multiplied so that a change of any byte spreads upward into the bits
- * that no address has, and written twice, into the slot's first and last word. A write into either word breaks the pair;
- * a write into both, or a whole link copied from elsewhere, opens to an address outside every chunk. */
+ * that no address has, and written into the slot's first and second word. A write into either word breaks the pair; a
+ * write into both, or a whole link copied from elsewhere, opens to an address outside every chunk. The second copy is at
+ * a fixed distance because its address must not wait for the slot's size: at the slot's end it doubles the time of a
+ * pair. A slot of 8 bytes ("tiny") has one copy, and slow paths of its own, so that nobody else pays for the question. */
 #define LINK_FACTOR UINT64_C(0x9E3779B97F4A7C15)
 #define LINK_INVERSE UINT64_C(0xF1DE83E19937733D)
 static_assert(LINK_FACTOR * LINK_INVERSE == 1, "what seals a link opens it");
 
-static inline uint64_t *link_first(const void *slot) {
-    return (uint64_t *)(uintptr_t)slot;
+static inline bool bin_is_tiny(uint32_t bin_index) {
+    return ZMM_SEALED_LINKS && bin_index == 0;
 }
-static inline uint64_t *link_last(const void *slot, size_t slot_bytes) {
-    return (uint64_t *)((uintptr_t)slot + slot_bytes - sizeof(uint64_t));
+static inline void **bin_head(zmm_heap *heap, uint32_t bin_index) {
+    return bin_is_tiny(bin_index) ? &heap->free_tiny : &heap->free_slot[bin_index];
 }
-static inline bool link_is_whole(const void *slot, size_t slot_bytes) {
-    return !ZMM_SEALED_LINKS || *link_first(slot) == *link_last(slot, slot_bytes);
+static inline bool link_is_whole(const void *slot, bool is_tiny) {
+    const uint64_t *const words = slot;
+    return !ZMM_SEALED_LINKS || words[0] == words[is_tiny ? 0 : 1];
 }
 /* Opens a link without asking whether it is whole. */
 static inline void *link_open(const zmm_heap *heap, const void *slot) {
 #if ZMM_SEALED_LINKS
-    return (void *)(uintptr_t)(*link_first(slot) * LINK_INVERSE ^ heap->link_key ^ (uintptr_t)slot);
+    return (void *)(uintptr_t)(*(const uint64_t *)slot * LINK_INVERSE ^ heap->link_key ^ (uintptr_t)slot);
 #else
     (void)heap;
     return *(void *const *)slot;
 #endif
 }
-static inline void *link_next(zmm_heap *heap, const void *slot, size_t slot_bytes) {
-    if (ZMM_UNLIKELY(!link_is_whole(slot, slot_bytes))) {
+static inline void *link_next(zmm_heap *heap, const void *slot, bool is_tiny) {
+    if (ZMM_UNLIKELY(!link_is_whole(slot, is_tiny))) {
         panic(heap, "a free slot was written to", slot);
     }
     return link_open(heap, slot);
 }
-static inline void link_set(const zmm_heap *heap, void *slot, size_t slot_bytes, const void *next) {
+static inline void link_set(const zmm_heap *heap, void *slot, bool is_tiny, const void *next) {
 #if ZMM_SEALED_LINKS
+    uint64_t *const words = slot;
     const uint64_t sealed = (heap->link_key ^ (uintptr_t)slot ^ (uintptr_t)next) * LINK_FACTOR;
-    *link_first(slot) = sealed;
-    *link_last(slot, slot_bytes) = sealed;
+    words[0] = sealed;
+    words[is_tiny ? 0 : 1] = sealed;
 #else
     (void)heap;
-    (void)slot_bytes;
+    (void)is_tiny;
     *(const void **)slot = next;
 #endif
 }
@@ -206,9 +213,8 @@ static inline uint64_t live_mask(position at) {
 static inline bool live_test(position at) {
     return (*live_word(at) & live_mask(at)) != 0;
 }
-/* Sets or clears the granule's bit and tells what it was. Compilers do not find the instruction by themselves. */
-static inline bool live_exchange(uint64_t granule, bool value) {
-    uint64_t *const word = &ground.live[granule / 64];
+/* Sets or clears the bit of granule % 64 and tells what it was. Compilers do not find the instruction by themselves. */
+static inline bool live_exchange(uint64_t *word, uint64_t granule, bool value) {
     bool before;
 #if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__)
     uint64_t bits = *word;
@@ -225,7 +231,16 @@ static inline bool live_exchange(uint64_t granule, bool value) {
 #endif
     return before;
 }
+/* For an address in the range. The range is aligned, so the address's own granule has the right place in its word. */
+static inline uint64_t *live_word_of_address(const void *address) {
+    return (uint64_t *)(ground.live_by_address + ((uintptr_t)address >> (ZMM_SLOT_SHIFT + 6)) * sizeof(uint64_t));
+}
 #endif
+/* For an address in the range. */
+static inline const page_word *page_word_of_address(const void *address) {
+    return (const page_word *)(ground.words_by_address +
+                               ((uintptr_t)address >> ZMM_PAGE_SHIFT) * sizeof(page_word));
+}
 
 /* ---- gc.c: giving whole free runs and chunks back -------------------------------------------------------------------- */
 ZMM_INTERNAL size_t gc_collect(zmm_heap *heap);
@@ -233,49 +248,41 @@ ZMM_INTERNAL size_t gc_collect(zmm_heap *heap);
 /* ---- supply.c: where the next run comes from: gap, cache, limit, gc, storage ----------------------------------------- */
 /* The first page of a run of its size, taken; `chunk` is set. 0 after a recorded refusal. */
 ZMM_INTERNAL uint32_t supply_run(zmm_heap *heap, uint32_t run_pages, chunk_record **chunk);
-ZMM_INTERNAL ZMM_COLD void *supply_slot(zmm_heap *heap, uint32_t bin_index);
 /* May `bytes` more be mapped for a huge block? Collects and releases as the edition says; false without a record. */
 ZMM_INTERNAL bool supply_may_map_huge(zmm_heap *heap, size_t bytes);
 
-/* ---- small (inline): the fast path of slots ---------------------------------------------------------------------------- */
-#if ZMM_LIVE_BITS
-/* The same for a slot outside the reserved range; panics when the free list leads nowhere. */
-ZMM_INTERNAL ZMM_COLD void *supply_foreign_slot(zmm_heap *heap, uint32_t bin_index);
-#endif
+/* ---- small.c, and inline the fast path of slots ------------------------------------------------------------------------ */
+/* A slot when the bin's list is empty, or tiny. */
+ZMM_INTERNAL ZMM_COLD void *small_alloc_slow(zmm_heap *heap, uint32_t bin_index);
+/* A slot that is tiny or lies outside the reserved range; panics when the free list leads nowhere. */
+ZMM_INTERNAL ZMM_COLD void *small_alloc_odd(zmm_heap *heap, uint32_t bin_index);
+/* Frees a slot of any kind, at its position. */
+ZMM_INTERNAL void small_free_at(zmm_heap *heap, void *slot, position at);
 
 static inline void *small_alloc(zmm_heap *heap, uint32_t bin_index) {
     void *const slot = heap->free_slot[bin_index];
     if (ZMM_UNLIKELY(slot == NULL)) {
-        return supply_slot(heap, bin_index);
+        return small_alloc_slow(heap, bin_index);
     }
 #if ZMM_LIVE_BITS
     const uint64_t granule = ground_granule(slot);
     if (ZMM_UNLIKELY(!ground_has_granule(granule))) {
-        return supply_foreign_slot(heap, bin_index);
+        return small_alloc_odd(heap, bin_index);
     }
-    if (ZMM_UNLIKELY(live_exchange(granule, true))) {
+    if (ZMM_UNLIKELY(live_exchange(live_word_of_address(slot), granule, true))) {
         panic(heap, "a free list leads to a live slot", slot);
     }
 #endif
-    const size_t slot_bytes = bin_bytes[bin_index];
-    heap->free_slot[bin_index] = link_next(heap, slot, slot_bytes);
-    usage_add(heap, slot_bytes);
+    heap->free_slot[bin_index] = link_next(heap, slot, false);
+    usage_add(heap, bin_bytes[bin_index]);
     return slot;
 }
-/* `granule` is the slot's in the flat tables, `word` its page's word. */
-static inline void small_free(zmm_heap *heap, void *slot, uint64_t granule, page_word word) {
-    const uint32_t bin_index = page_word_bin(word);
-#if ZMM_LIVE_BITS
-    if (ZMM_UNLIKELY(!live_exchange(granule, false))) {
-        panic(heap, "not a live slot", slot);
-    }
-#else
-    (void)granule;
-#endif
-    const size_t slot_bytes = bin_bytes[bin_index];
-    usage_subtract(heap, slot_bytes);
-    link_set(heap, slot, slot_bytes, heap->free_slot[bin_index]);
-    heap->free_slot[bin_index] = slot;
+/* The rest of freeing a slot, once it is known to be live. */
+static inline void small_push(zmm_heap *heap, void *slot, uint32_t bin_index, bool is_tiny) {
+    void **const head = is_tiny ? &heap->free_tiny : &heap->free_slot[bin_index];
+    usage_subtract(heap, bin_bytes[bin_index]);
+    link_set(heap, slot, is_tiny, *head);
+    *head = slot;
 }
 
 /* ---- huge.c: blocks with a mapping of their own, and the list of them -------------------------------------------------- */
@@ -293,6 +300,7 @@ static inline size_t huge_round(size_t size_bytes) {
 /* ---- heap.c: one allocation, one free, one size query: choose by size or address --------------------------------------- */
 ZMM_INTERNAL ZMM_COLD void *heap_alloc_beyond_small(zmm_heap *heap, size_t size_bytes);
 ZMM_INTERNAL void heap_free_beyond_fast(zmm_heap *heap, void *block);
+
 ZMM_INTERNAL size_t heap_block_size(zmm_heap *heap, const void *block);
 static inline void *heap_alloc(zmm_heap *heap, size_t size_bytes) {
     return ZMM_LIKELY(size_bytes <= heap->small_bytes_max) ? small_alloc(heap, bin_of_size(size_bytes))
@@ -301,9 +309,15 @@ static inline void *heap_alloc(zmm_heap *heap, size_t size_bytes) {
 static inline void heap_free(zmm_heap *heap, void *block) {
     const uint64_t granule = ground_granule(block);
     if (ZMM_LIKELY(ground_has_granule(granule))) {
-        const page_word word = ground.words[granule >> (ZMM_PAGE_SHIFT - ZMM_SLOT_SHIFT)];
-        if (ZMM_LIKELY((word & PAGE_WORD_TAG_MASK) == heap->small_tag)) {
-            small_free(heap, block, granule, word);
+        const page_word *const word = page_word_of_address(block);
+        if (ZMM_LIKELY((*word & PAGE_WORD_TAG_MASK) == heap->small_tag)) {
+#if ZMM_LIVE_BITS
+            if (ZMM_UNLIKELY(!live_exchange(live_word_of_address(block), granule, false))) {
+                panic(heap, "not a live slot", block);
+            }
+#endif
+            /* The low byte is loaded by itself: the list's head waits for it. */
+            small_push(heap, block, *(const uint8_t *)word, false);
             return;
         }
     }

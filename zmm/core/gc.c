@@ -15,7 +15,7 @@ static chunk_record *gc_run_of_slot(zmm_heap *heap, uint32_t bin_index, const vo
         panic(heap, "a free list leads out of the heap", slot);
     }
     const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
-    if ((word & PAGE_WORD_TAG_MASK) != heap->small_tag || page_word_bin(word) != bin_index) {
+    if ((word & PAGE_WORD_SMALL) == 0 || page_word_heap_id(word) != heap->id || page_word_bin(word) != bin_index) {
         panic(heap, "a free list leads out of its bin", slot);
     }
     *page_index = position_page(at) - page_word_back_pages(word);
@@ -23,9 +23,10 @@ static chunk_record *gc_run_of_slot(zmm_heap *heap, uint32_t bin_index, const vo
 }
 
 static void gc_bin(zmm_heap *heap, uint32_t bin_index) {
-    const size_t slot_bytes = bin_bytes[bin_index];
+    const bool is_tiny = bin_is_tiny(bin_index);
+    void **const head = bin_head(heap, bin_index);
     bool has_free_run = false;
-    for (void *slot = heap->free_slot[bin_index]; slot != NULL; slot = link_next(heap, slot, slot_bytes)) {
+    for (void *slot = *head; slot != NULL; slot = link_next(heap, slot, is_tiny)) {
         uint32_t page_index;
         chunk_record *const chunk = gc_run_of_slot(heap, bin_index, slot, &page_index);
         const uint32_t free_slots = ++chunk->free_slots[page_index];
@@ -38,20 +39,20 @@ static void gc_bin(zmm_heap *heap, uint32_t bin_index) {
         return;
     }
     void *kept = NULL; /* the last slot that stays; the order of those that stay does not change */
-    void *slot = heap->free_slot[bin_index];
-    heap->free_slot[bin_index] = NULL;
+    void *slot = *head;
+    *head = NULL;
     while (slot != NULL) {
-        void *const next = link_next(heap, slot, slot_bytes);
+        void *const next = link_next(heap, slot, is_tiny);
         uint32_t page_index;
         const chunk_record *const chunk = gc_run_of_slot(heap, bin_index, slot, &page_index);
         if (chunk->free_slots[page_index] != bin_elements[bin_index]) {
             if (kept == NULL) {
-                heap->free_slot[bin_index] = slot;
+                *head = slot;
             } else {
-                link_set(heap, kept, slot_bytes, slot);
+                link_set(heap, kept, is_tiny, slot);
             }
             kept = slot;
-            link_set(heap, slot, slot_bytes, NULL);
+            link_set(heap, slot, is_tiny, NULL);
         }
         slot = next;
     }

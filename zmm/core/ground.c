@@ -63,6 +63,8 @@ static bool ground_reserve(uint32_t range_chunks) {
     ground.words = (page_word *)(void *)tables;
     ground.live = ZMM_LIVE_BITS ? (uint64_t *)(void *)(tables + words_bytes) : NULL;
     ground.records = (chunk_record *)(void *)(tables + words_bytes + live_bytes);
+    ground.words_by_address = (uintptr_t)ground.words - (ground.base >> ZMM_PAGE_SHIFT) * sizeof(page_word);
+    ground.live_by_address = (uintptr_t)ground.live - (ground.base >> (ZMM_SLOT_SHIFT + 6)) * sizeof(uint64_t);
     ground_range_zone = (ground_zone){.first_slot = 0, .end_slot = range_chunks};
     ground_foreign_zone = (ground_zone){
         .first_slot = range_chunks, .end_slot = slots, .fresh_slot = range_chunks, .committed_slot = range_chunks};

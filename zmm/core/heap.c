@@ -47,12 +47,7 @@ ZMM_INTERNAL void heap_free_beyond_fast(zmm_heap *heap, void *block) {
         panic(heap, "not a block of this heap", block);
     }
     if ((word & PAGE_WORD_SMALL) != 0) {
-#if ZMM_LIVE_BITS
-        if (at % ZMM_SLOT_ALIGNMENT_BYTES != 0) {
-            panic(heap, "not a live slot", block);
-        }
-#endif
-        small_free(heap, block, at >> ZMM_SLOT_SHIFT, word);
+        small_free_at(heap, block, at);
         return;
     }
     if ((word & PAGE_WORD_LARGE) == 0 || at % ZMM_PAGE_BYTES != 0) {

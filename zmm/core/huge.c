@@ -111,8 +111,7 @@ ZMM_INTERNAL void huge_free(zmm_heap *heap, void *block) {
         panic(heap, "not a block of this heap", block);
     }
     *link = record->next;
-    const position node_at = ground_locate(heap, record->node);
-    small_free(heap, record->node, node_at >> ZMM_SLOT_SHIFT, ground.words[node_at >> ZMM_PAGE_SHIFT]);
+    small_free_at(heap, record->node, ground_locate(heap, record->node));
     const size_t real_bytes = record->size_bytes;
     huge_record_give_back(heap, record);
     storage_huge_release(heap, block, real_bytes);

@@ -13,18 +13,21 @@
 #include "config.h"
 
 /* ---- the page word ------------------------------------------------------------------------------------------------
- *   bits  0..9   large: number of pages; small: bin in bits 0..4, distance back to the run's first page in bits 5..8
+ *   bits  0..9   large: number of pages; small: the bin, in the low byte alone
+ *   bit   8      small: bin 0 at levels that seal links (a slot of 8 bytes has no second word: small_free)
  *   bit   10     large run, first page
  *   bit   11     small run, any page
+ *   bits 12..15  small: distance back to the run's first page
  *   bits 16..31  id of the heap, never 0
  * 0 is a free page or a later page of a large run (the free map tells which). */
 typedef uint32_t page_word;
 
+#define PAGE_WORD_TINY ((page_word)1 << 8)
 #define PAGE_WORD_LARGE ((page_word)1 << 10)
 #define PAGE_WORD_SMALL ((page_word)1 << 11)
 #define PAGE_WORD_HEAP_SHIFT 16
-/* A page is a small one of heap h exactly when (word & PAGE_WORD_TAG_MASK) == h's small tag. */
-#define PAGE_WORD_TAG_MASK ((page_word)0xffff0000u | PAGE_WORD_SMALL)
+/* A page holds slots of heap h, other than tiny ones, exactly when (word & PAGE_WORD_TAG_MASK) == h's small tag. */
+#define PAGE_WORD_TAG_MASK ((page_word)0xffff0000u | PAGE_WORD_SMALL | PAGE_WORD_TINY)
 /* No word ever has this value under the mask: ids stop short of it. */
 #define PAGE_WORD_TAG_NONE ((page_word)0xffffffffu)
 
@@ -32,7 +35,8 @@ static inline page_word page_word_large(uint32_t heap_id, uint32_t run_pages) {
     return heap_id << PAGE_WORD_HEAP_SHIFT | PAGE_WORD_LARGE | run_pages;
 }
 static inline page_word page_word_small(uint32_t heap_id, uint32_t bin_index, uint32_t back_pages) {
-    return heap_id << PAGE_WORD_HEAP_SHIFT | PAGE_WORD_SMALL | back_pages << 5 | bin_index;
+    const page_word tiny = ZMM_SEALED_LINKS && bin_index == 0 ? PAGE_WORD_TINY : 0;
+    return heap_id << PAGE_WORD_HEAP_SHIFT | back_pages << 12 | PAGE_WORD_SMALL | tiny | bin_index;
 }
 static inline uint32_t page_word_heap_id(page_word word) {
     return word >> PAGE_WORD_HEAP_SHIFT;
@@ -41,10 +45,10 @@ static inline uint32_t page_word_run_pages(page_word word) {
     return word & 0x3ff;
 }
 static inline uint32_t page_word_bin(page_word word) {
-    return word & 0x1f;
+    return word & 0xff;
 }
 static inline uint32_t page_word_back_pages(page_word word) {
-    return (word >> 5) & 0xf;
+    return (word >> 12) & 0xf;
 }
 
 /* ---- the chunk's record ---------------------------------------------------------------------------------------- */
@@ -95,6 +99,7 @@ struct zmm_heap {
     size_t small_bytes_max; /* 3072; 0 in the heap that stands for "none yet", so that one test serves both */
     uint64_t link_key; /* seals the links of free slots; new with each request */
     void *free_slot[ZMM_BIN_COUNT];
+    void *free_tiny; /* the head of bin 0 where links are sealed; then free_slot[0] stays NULL */
 
     size_t real_size_bytes; /* 2 MiB * (chunk_count + cached_count) + the huge blocks */
     size_t real_peak_bytes;

@@ -145,6 +145,7 @@ ZMM_INTERNAL void request_end(zmm_heap *heap) {
     }
     chunk_reset(heap->main_chunk);
     memset(heap->free_slot, 0, sizeof(heap->free_slot));
+    heap->free_tiny = NULL;
     request_new_key(heap);
     heap->size_bytes = heap->peak_bytes = heap->drift_bytes = 0;
     heap->real_size_bytes = heap->real_peak_bytes = ((size_t)heap->cached_count + 1) * ZMM_CHUNK_BYTES;

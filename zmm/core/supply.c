@@ -1,7 +1,7 @@
 /* supply.c -- where the next run comes from: a gap, the chunk cache, the limit's permission, gc, new storage.
  *
  * Asks:    gc and all mechanisms.
- * Serves:  heap (a run), the fast path of slots (a slot when the list is empty), huge (may I map?).
+ * Serves:  small and heap (a run), huge (may I map?).
  * Never:   unwinds. It records a refusal and returns nothing.
  *
  * The order of steps is zendmm.md section 5. After a gc that collected something, edition php-8.2 resumes at the chunk
@@ -93,44 +93,6 @@ ZMM_INTERNAL uint32_t supply_run(zmm_heap *heap, uint32_t run_pages, chunk_recor
     run_take(*chunk, page_index, run_pages);
     return page_index;
 }
-
-ZMM_INTERNAL ZMM_COLD void *supply_slot(zmm_heap *heap, uint32_t bin_index) {
-    const size_t slot_bytes = bin_bytes[bin_index];
-    const bool is_php = heap->edition == ZMM_EDITION_PHP_8_2;
-    if (is_php) {
-        usage_add(heap, slot_bytes); /* before the run is found: a refusal leaves it raised */
-    }
-    chunk_record *chunk;
-    const uint32_t page_index = supply_run(heap, bin_pages[bin_index], &chunk);
-    if (page_index == 0) {
-        heap->drift_bytes += is_php ? slot_bytes : 0;
-        return NULL;
-    }
-    if (!is_php) {
-        usage_add(heap, slot_bytes);
-    }
-    void *const slot = bin_carve(heap, bin_index, chunk, page_index);
-#if ZMM_LIVE_BITS
-    live_exchange(chunk_position(chunk, page_index) >> ZMM_SLOT_SHIFT, true);
-#endif
-    return slot;
-}
-
-#if ZMM_LIVE_BITS
-ZMM_INTERNAL ZMM_COLD void *supply_foreign_slot(zmm_heap *heap, uint32_t bin_index) {
-    void *const slot = heap->free_slot[bin_index];
-    const position at = ground_locate(heap, slot);
-    if (at == POSITION_NONE || at % ZMM_SLOT_ALIGNMENT_BYTES != 0) {
-        panic(heap, "a free list leads out of the heap", slot);
-    }
-    if (live_exchange(at >> ZMM_SLOT_SHIFT, true)) {
-        panic(heap, "a free list leads to a live slot", slot);
-    }
-    heap->free_slot[bin_index] = link_next(heap, slot, bin_bytes[bin_index]);
-    usage_add(heap, bin_bytes[bin_index]);
-    return slot;
-}
-#endif
 
 ZMM_INTERNAL bool supply_may_map_huge(zmm_heap *heap, size_t bytes) {
     if (usage_may_map(heap, bytes)) {

@@ -12,6 +12,7 @@
 #include "bin.c"
 #include "gc.c"
 #include "supply.c"
+#include "small.c"
 #include "huge.c"
 #include "heap.c"
 #include "resize.c"

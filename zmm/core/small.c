@@ -1,0 +1,58 @@
+/* small.c -- the slow half of slots: when the list is empty, when slots are tiny, or when they lie outside the range.
+ *
+ * Asks:    supply, bin.
+ * Serves:  the fast path (inline in core.h), huge, heap. */
+#include "core.h"
+
+ZMM_INTERNAL ZMM_COLD void *small_alloc_odd(zmm_heap *heap, uint32_t bin_index) {
+    void **const head = bin_head(heap, bin_index);
+    void *const slot = *head;
+    const position at = ground_locate(heap, slot);
+    if (at == POSITION_NONE || at % ZMM_SLOT_ALIGNMENT_BYTES != 0) {
+        panic(heap, "a free list leads out of the heap", slot);
+    }
+#if ZMM_LIVE_BITS
+    if (live_exchange(live_word(at), at >> ZMM_SLOT_SHIFT, true)) {
+        panic(heap, "a free list leads to a live slot", slot);
+    }
+#endif
+    *head = link_next(heap, slot, bin_is_tiny(bin_index));
+    usage_add(heap, bin_bytes[bin_index]);
+    return slot;
+}
+
+ZMM_INTERNAL ZMM_COLD void *small_alloc_slow(zmm_heap *heap, uint32_t bin_index) {
+    if (bin_is_tiny(bin_index) && heap->free_tiny != NULL) {
+        return small_alloc_odd(heap, bin_index);
+    }
+    const size_t slot_bytes = bin_bytes[bin_index];
+    const bool is_php = heap->edition == ZMM_EDITION_PHP_8_2;
+    if (is_php) {
+        usage_add(heap, slot_bytes); /* before the run is found: a refusal leaves it raised */
+    }
+    chunk_record *chunk;
+    const uint32_t page_index = supply_run(heap, bin_pages[bin_index], &chunk);
+    if (page_index == 0) {
+        heap->drift_bytes += is_php ? slot_bytes : 0;
+        return NULL;
+    }
+    if (!is_php) {
+        usage_add(heap, slot_bytes);
+    }
+    void *const slot = bin_carve(heap, bin_index, chunk, page_index);
+#if ZMM_LIVE_BITS
+    const position at = chunk_position(chunk, page_index);
+    live_exchange(live_word(at), at >> ZMM_SLOT_SHIFT, true);
+#endif
+    return slot;
+}
+
+ZMM_INTERNAL void small_free_at(zmm_heap *heap, void *slot, position at) {
+    const uint32_t bin_index = page_word_bin(ground.words[at >> ZMM_PAGE_SHIFT]);
+#if ZMM_LIVE_BITS
+    if (at % ZMM_SLOT_ALIGNMENT_BYTES != 0 || !live_exchange(live_word(at), at >> ZMM_SLOT_SHIFT, false)) {
+        panic(heap, "not a live slot", slot);
+    }
+#endif
+    small_push(heap, slot, bin_index, bin_is_tiny(bin_index));
+}
