@@ -49,5 +49,20 @@ EXTREMES = (
 
 # Every size at which a shrinker should try to stop, in ascending order.
 LANDMARKS = tuple(
-    sorted({0, 1, *BIN_EDGES, *PAGE_EDGES, *RUN_EDGES, *LARGE_EDGES, *HUGE_EDGES, *EXTREMES, 2**32, 2**48, 2**62, 2**63})
+    sorted(
+        {
+            0,
+            1,
+            *BIN_EDGES,
+            *PAGE_EDGES,
+            *RUN_EDGES,
+            *LARGE_EDGES,
+            *HUGE_EDGES,
+            *EXTREMES,
+            2**32,
+            2**48,
+            2**62,
+            2**63,
+        }
+    )
 )

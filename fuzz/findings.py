@@ -68,7 +68,9 @@ def shrink_with(finding: Finding, judge: Judgement, seconds: float) -> Finding:
 def _open(finding: Finding) -> Judge | Versus:
     if finding.against:
         return Versus.of(finding.target, finding.against, finding.edition)
-    return Judge.of(finding.target, finding.edition)
+    judge = Judge.of(finding.target, finding.edition)
+    judge.all_calls = finding.all_calls
+    return judge
 
 
 def finding_name(finding: Finding) -> str:

@@ -10,6 +10,7 @@ from typing import Self
 
 from zmm_model.abstract import AbstractHeap
 from zmm_model.exact import RowTuple
+from zmm_model.op import Operation
 from zmm_model.rules import Violation
 
 from .compare import (
@@ -23,7 +24,7 @@ from .compare import (
     vital_divergence,
 )
 from .driver import Driver, Trace
-from .predict import Scope, cut, is_runnable, predict
+from .predict import Prediction, Scope, is_runnable, predict
 from .program import Program
 from .targets import Target, find_target
 from .wire import ROW
@@ -65,6 +66,8 @@ class Judge:
         self.exact = target.is_exact
         self.scope = scope_of(target)
         self.driver = driver or Driver(target, edition)
+        # Requests for the allocator's own records fail as well: only the abstract model can judge that.
+        self.all_calls = False
 
     @classmethod
     def of(cls, target: str, edition: str) -> Judge:
@@ -104,21 +107,38 @@ class Judge:
 
         A program that the target may not be given at all (its very opening is out of scope) yields nothing.
         """
-        if self.scope is not Scope.WHOLE:
-            programs = [
-                cut(program, self.edition, self.scope)
+        # Predictions are made first: they say how far a program may go on this target.
+        predictions: list[Prediction | None]
+        if self.exact and not self.all_calls:
+            predictions = [
+                predict(program, self.edition, self.scope)
                 for program in programs
                 if is_runnable(program, self.edition, self.scope)
             ]
-        for program, trace in zip(programs, self.driver.run(programs), strict=True):
-            yield Verdict(program, self.judge_trace(program, trace), trace.lost)
+            programs = [prediction.program for prediction in predictions if prediction]
+        else:
+            predictions = [None] * len(programs)
+        traces = self.driver.run(programs, all_calls=self.all_calls)
+        for index, (program, trace) in enumerate(zip(programs, traces, strict=True)):
+            divergence = self.judge_trace(program, trace, predictions[index])
+            predictions[index] = None
+            alone = trace.alone
+            if divergence is not None and alone and index:
+                # Programs share a process. Only what a program does in a process of its own is surely its own fault.
+                self.driver.restart()
+                again = self.judge_trace(program, self.driver.run([program], all_calls=self.all_calls)[0])
+                alone = again is not None
+                divergence = again or divergence
+            yield Verdict(program, divergence, trace.lost, alone)
 
-    def judge_trace(self, program: Program, trace: Trace) -> Divergence | None:
+    def judge_trace(
+        self, program: Program, trace: Trace, prediction: Prediction | None = None
+    ) -> Divergence | None:
         """The first divergence of a trace: from the exact model if the target has one, and from the abstract model."""
         operations = program.operations
-        if not self.exact:
+        if not self.exact or self.all_calls:
             return judge_abstract(program, trace, self.edition, counters=self.target.has_counters)
-        prediction = predict(program, self.edition)
+        prediction = prediction or predict(program, self.edition)
         if prediction.rows == trace.rows:
             return judge_rows(program, prediction.tuples, self.edition, counters=True)
         exact = exact_divergence(
@@ -157,10 +177,15 @@ def judge_rows(
 
 
 def _broken(program: Program, step: int, violation: Violation) -> Divergence:
+    return violation_at(operation_at(program.operations, step), step, violation)
+
+
+def violation_at(operation: Operation, step: int, violation: Violation) -> Divergence:
+    """A violation of the abstract model as a divergence."""
     return Divergence(
         violation.rule,
         step,
-        operation_at(program.operations, step),
+        operation,
         "row",
         violation.expected,
         violation.actual,

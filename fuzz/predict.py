@@ -42,9 +42,13 @@ class Prediction:
 
 def predict(program: Program, edition: str, scope: Scope = Scope.WHOLE) -> Prediction:
     """The rows of a program under an edition, and the program cut to its scope."""
-    if scope is not Scope.WHOLE:
+    if scope is Scope.WILLING:
         program = cut(program, edition, scope)
-    rows = ExactHeap(program.settings, edition).run(program.operations)
+    heap = ExactHeap(program.settings, edition)
+    rows = heap.run(program.operations)
+    if scope is Scope.DEFINED and heap.hazard is not None:
+        program = cut(program, edition, scope)
+        rows = ExactHeap(program.settings, edition).run(program.operations)
     return Prediction(program, rows, pack_rows(rows))
 
 

@@ -13,12 +13,10 @@ from pathlib import Path
 from zmm_model.op import WORDS, Operation, Settings
 
 from .program import LABEL_COUNT_MAX, Program, ProgramError
+from .wire import NO_LABEL, STEP
 
 # op, slot, size
 RECORD = struct.Struct("<BIQ")
-# The wire form of a step (struct step in native/abi.h): op, flag, reserved, label, a, b, c.
-STEP = struct.Struct("<BBHIQQQ")
-NO_LABEL = 2**32 - 1
 
 ALLOC, FREE, REALLOC, CALLOC, RESET = range(5)
 _OP_WORDS = ("alloc", "free", "realloc", "calloc", "request_end")
@@ -55,7 +53,7 @@ class RecordedTrace:
         pack = STEP.pack
         alloc, free, realloc, calloc, end = (WORDS[word].code for word in _OP_WORDS)
         for start in range(0, len(self.records), piece_records * RECORD.size):
-            packed = []
+            packed: list[bytes] = []
             add = packed.append
             piece = self.records[start : start + piece_records * RECORD.size]
             for op, slot, size in RECORD.iter_unpack(piece):
@@ -119,9 +117,7 @@ def parse_trace(data: bytes, source: str = "") -> RecordedTrace:
         try:
             data = gzip.decompress(data)
         except EOFError:
-            raise ProgramError(
-                "the compressed file is cut off; get a whole copy of it", source=source
-            ) from None
+            raise ProgramError("the compressed file is cut off; get a whole copy of it", source=source) from None
         except (gzip.BadGzipFile, zlib.error, struct.error) as error:
             raise ProgramError(
                 f"the compressed file is damaged ({error}); get a whole copy of it", source=source

@@ -6,6 +6,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from zmm_model.op import SIZE_MAX, WORDS, Operation, Settings
 
@@ -136,19 +137,16 @@ class Shrinker:
         operations = self.best.operations
         if operations[position] == operation:
             return False
-        return self._try_operations(
-            (*operations[:position], operation, *operations[position + 1 :])
-        )
+        return self._try_operations((*operations[:position], operation, *operations[position + 1 :]))
 
     # ---- fewer operations ----------------------------------------------------------------------------------------
 
     def _cut_end(self, step: int | None) -> None:
         """The shortest failing beginning: whatever comes after a failure has no part in it."""
-        operations = self.best.operations
-        if step is not None and 0 <= step < len(operations):
-            self._try_operations(operations[:step])
-        operations = self.best.operations
         if self._try_operations(()):
+            return
+        operations = self.best.operations
+        if step is not None and (step >= len(operations) or self._try_operations(operations[:step])):
             return
         low, high = 0, len(operations)  # `low` does not fail, `high` does
         while high - low > 1:
@@ -157,16 +155,13 @@ class Shrinker:
                 high = middle
             else:
                 low = middle
-            if step is not None and high == step:
-                # A known step is the end already; one check has shown it.
-                break
 
     def _drop_operations(self) -> None:
         """
         From back to front, drops the longest stretch before each operation that must stay.
 
-        Where few operations matter, each costs about log2 of the length in checks: a stretch is first tried whole,
-        then halved.  Where most matter, stretches are tried from one upwards.
+        Where few operations matter, each costs about log2 of the length in checks: everything before it is tried, then
+        the end of a stretch is found by halving.  Where most matter, stretches are tried from one upwards.
         """
         end = len(self.best)
         sparse = True
@@ -182,14 +177,13 @@ class Shrinker:
         def droppable(count: int) -> bool:
             return self._try_operations(operations[: end - count] + operations[end:])
 
-        if sparse:
-            if droppable(end):
-                return end
-            good, bad = 0, end
-        else:
-            if not droppable(1):
-                return 0
-            good, bad = 1, 2
+        if sparse and droppable(end):
+            return end
+        if not droppable(1):
+            return 0
+        good, bad = 1, end
+        if not sparse:
+            bad = 2
             while bad < end and droppable(bad):
                 good, bad = bad, bad * 2
             if bad >= end:
@@ -248,7 +242,7 @@ class Shrinker:
             ("failing_calls", ()),
         ):
             if getattr(self.best.settings, name) != value:
-                self._try(self.best.with_settings(replace(self.best.settings, **{name: value})))
+                self._try_setting(name, value)
         self._fewer_failing_calls()
         limit_bytes = self.best.settings.limit_bytes
         if limit_bytes is not None:
@@ -257,9 +251,7 @@ class Shrinker:
                 if 0 < lower < limit_bytes and self._try_setting("limit_bytes", lower):
                     break
         if self.best.settings.data_bytes:
-            self._lower(
-                self.best.settings.data_bytes, lambda value: self._try_setting("data_bytes", value)
-            )
+            self._lower(self.best.settings.data_bytes, lambda value: self._try_setting("data_bytes", value))
 
     def _try_setting(self, name: str, value: object) -> bool:
         settings = replace(self.best.settings, **{name: value})  # type: ignore[arg-type]
@@ -271,7 +263,7 @@ class Shrinker:
             self._try_setting("failing_calls", rest)
 
     def _simplify_words(self) -> None:
-        """alloc for calloc, safe_alloc, strdup and strndup; realloc for its relatives; alloc for a realloc of nothing."""
+        """Puts alloc for every other word that allocates, and realloc for its relatives."""
         position = 0
         while position < len(self.best):
             for simpler in _simpler(self.best.operations[position]):
@@ -290,13 +282,13 @@ class Shrinker:
             for name in ("a", "b", "c"):
                 value = getattr(self.best.operations[position], name)
                 if value:
-                    self._lower(
-                        value, lambda lower, p=position, n=name: self._try_number(p, n, lower)
-                    )
+                    self._lower(value, partial(self._try_number, position, name))
 
     def _try_number(self, position: int, name: str, value: int) -> bool:
         operation = self.best.operations[position]
-        return self._try_replacing(position, operation._replace(**{name: value}))
+        fields = list(operation)
+        fields[Operation._fields.index(name)] = value
+        return self._try_replacing(position, Operation._make(fields))
 
     def _lower_everywhere(self, value: int) -> None:
         """One number that occurs in several operations is lowered in all of them at once."""

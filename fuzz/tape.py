@@ -29,8 +29,8 @@ _FIRST_WIDE = 248
 
 
 def _number_table() -> tuple[int, ...]:
-    bins = (128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280)
-    bins += (1536, 1792, 2048, 2560, 3072)
+    bins: tuple[int, ...] = (128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024)
+    bins += (1280, 1536, 1792, 2048, 2560, 3072)
     edges = [size + delta for size in bins for delta in (-1, 0, 1)][1:]
     for pages in (1, 2, 3, 4, 8, 16):
         edges += [pages * PAGE_BYTES + delta for delta in (-1, 0, 1)]
@@ -53,7 +53,7 @@ assert len(NUMBER_TABLE) == len(set(NUMBER_TABLE)) == _FIRST_WIDE - _LITERALS
 _NUMBER_CODES = {number: _LITERALS + index for index, number in enumerate(NUMBER_TABLE)}
 
 _WORD_COUNT = 15
-_BY_CODE = [word for word in sorted(WORDS.values(), key=lambda word: word.code)][:_WORD_COUNT]
+_BY_CODE = sorted(WORDS.values(), key=lambda word: word.code)[:_WORD_COUNT]
 _FAR_LABEL = 15
 
 
@@ -123,7 +123,7 @@ def _decode_settings(reader: _Reader) -> Settings:
     if flags & _LIMIT:
         limit_bytes = reader.number() or None
     data_bytes = reader.number() % (DATA_BYTES_MAX + 1) if flags & _DATA else 0
-    failing_calls = []
+    failing_calls: list[int] = []
     if flags & _FAIL:
         count = reader.number() % (FAILING_COUNT_MAX + 1)
         call = 0

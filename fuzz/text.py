@@ -89,7 +89,10 @@ class _Parser:
             else:
                 operations.append(self.operation(tokens))
         if not begun:
-            raise ProgramError(f"nothing but comments; a program begins with the line '{FIRST_LINE}'", source=self.source)
+            raise ProgramError(
+                f"nothing but comments; a program begins with the line '{FIRST_LINE}'",
+                source=self.source,
+            )
         names: tuple[str, ...] = tuple(self.labels)
         standard = [standard_label(name) for name in names]
         if all(label is not None and label < LABEL_COUNT_MAX for label in standard):
@@ -106,7 +109,7 @@ class _Parser:
         tokens: list[str] = _TOKEN.findall(line)
         if tokens and tokens[-1].startswith("#"):
             tokens.pop()
-        if tokens and tokens[-1] == '"':
+        if '"' in tokens:
             raise self.fail('a text without its closing quote; write it as "..." with \\" for a quote inside')
         return tokens
 
@@ -195,12 +198,8 @@ class _Parser:
                 raise self.fail(f"{name!r} needs a text in double quotes; write '{_usage(word)}'")
             literal = self.literal(rest.pop(0))
         if len(rest) != len(word.arguments):
-            raise self.fail(
-                f"{name!r} takes {len(word.arguments)} numbers, {len(rest)} given; write '{_usage(word)}'"
-            )
-        numbers = [
-            self.number(token, argument, SIZE_MAX) for token, argument in zip(rest, word.arguments, strict=True)
-        ]
+            raise self.fail(f"{name!r} takes {len(word.arguments)} numbers, {len(rest)} given; write '{_usage(word)}'")
+        numbers = [self.number(token, argument, SIZE_MAX) for token, argument in zip(rest, word.arguments, strict=True)]
         numbers += [0] * (3 - len(numbers))
         return Operation(word.name, label, numbers[0], numbers[1], numbers[2], literal)
 
@@ -212,16 +211,17 @@ class _Parser:
         return self.labels.setdefault(name, len(self.labels))
 
     def number(self, token: str, name: str, largest: int) -> int:
+        shown = token if len(token) <= 40 else f"{token[:20]}...{token[-8:]}"
         if not _NUMBER.fullmatch(token):
             if token.startswith("-") and _NUMBER.fullmatch(token[1:]):
-                raise self.fail(f"{name} is {token}; numbers are never negative")
-            raise self.fail(f"{token!r} is not a number for {name}; write digits, or hexadecimal as 0x...")
+                raise self.fail(f"{name} is {shown}; numbers are never negative")
+            raise self.fail(f"{shown!r} is not a number for {name}; write digits, or hexadecimal as 0x...")
         try:
             value = int(token, 0) if token[:2] in ("0x", "0X") else int(token)
-        except ValueError:
-            raise self.fail(f"{token!r} is not a number for {name}; at most {largest} is possible") from None
+        except ValueError:  # underscores in the wrong places, or thousands of digits
+            raise self.fail(f"{shown!r} is not a number for {name}; at most {largest} is possible") from None
         if value > largest:
-            raise self.fail(f"{name} is {token}, more than the {largest} that is possible")
+            raise self.fail(f"{name} is {shown}, more than the {largest} that is possible")
         return value
 
     def literal(self, token: str) -> bytes:

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
+from zmm_model.op import Operation, Settings
+
 from .compare import Divergence, exact_divergence, first_unfit_row, operation_at, unpack_row, vital_divergence
 from .driver import Driver, Trace
-from .judge import Judge, Verdict, judge_rows, scope_of
-from .predict import Scope, cut, is_runnable
+from .judge import Verdict, scope_of
+from .predict import Prediction, Scope, is_runnable, predict
 from .program import Program
 from .targets import Target, TargetError, find_target
-from .wire import ROW
+from .wire import Burst
 
 
 class Versus:
@@ -32,7 +34,7 @@ class Versus:
         self.reference = reference
         self.edition = edition
         self.scopes = {scope_of(target), scope_of(reference)}
-        self._driver = Driver(target, edition)
+        self.driver = Driver(target, edition)
         self._reference_driver = Driver(reference, edition)
 
     @classmethod
@@ -55,7 +57,7 @@ class Versus:
 
     def close(self) -> None:
         """Ends both processes."""
-        self._driver.close()
+        self.driver.close()
         self._reference_driver.close()
 
     def judge(self, program: Program) -> Divergence | None:
@@ -65,20 +67,60 @@ class Versus:
         return None
 
     def judge_batch(self, programs: Sequence[Program]) -> Iterator[Verdict]:
-        """Performs programs on both targets, a round trip each; yields a verdict for each program that both may run."""
-        programs = [fitted for program in programs if (fitted := self.fit(program)) is not None]
-        ours = self._driver.run(programs)
-        theirs = self._reference_driver.run(programs)
-        for program, trace, reference in zip(programs, ours, theirs, strict=True):
-            yield Verdict(program, compare_traces(program, trace, reference), trace.lost or reference.lost)
+        """
+        Performs programs on both targets, a round trip each; yields a verdict for each program that both may run.
 
-    def fit(self, program: Program) -> Program | None:
-        """The program cut to what both targets define; None when not even its opening is."""
-        for scope in self.scopes - {Scope.WHOLE}:
-            if not is_runnable(program, self.edition, scope):
-                return None
-            program = cut(program, self.edition, scope)
-        return program
+        Where the targets agree, the exact model has to agree with them as well.
+        """
+        predictions = [prediction for program in programs if (prediction := self._fit(program)) is not None]
+        fitted = [prediction.program for prediction in predictions]
+        ours = self.driver.run(fitted)
+        theirs = self._reference_driver.run(fitted)
+        for index, (prediction, trace, reference) in enumerate(zip(predictions, ours, theirs, strict=True)):
+            divergence = compare_all(prediction, trace, reference)
+            alone = trace.alone and reference.alone
+            if divergence is not None and alone and index:
+                again = self._alone(prediction)
+                alone = again is not None
+                divergence = again or divergence
+            yield Verdict(prediction.program, divergence, trace.lost or reference.lost, alone)
+
+    def _alone(self, prediction: Prediction) -> Divergence | None:
+        """The divergence of one program in new processes."""
+        traces = []
+        for driver in (self.driver, self._reference_driver):
+            driver.restart()
+            traces.append(driver.run([prediction.program])[0])
+        return compare_all(prediction, *traces)
+
+    def _fit(self, program: Program) -> Prediction | None:
+        """The program cut to what both targets define, and its prediction; None when not even its opening is."""
+        scope = Scope.DEFINED
+        if Scope.WILLING in self.scopes:
+            scope = Scope.WILLING
+        elif self.scopes == {Scope.WHOLE}:
+            scope = Scope.WHOLE
+        return predict(program, self.edition, scope) if is_runnable(program, self.edition, scope) else None
+
+    def run_bursts(self, settings: Settings, bursts: Sequence[Burst]) -> tuple[Trace, Trace]:
+        """Performs bursts natively on both targets."""
+        return self.driver.run_bursts(settings, bursts), self._reference_driver.run_bursts(settings, bursts)
+
+    def expand(self, burst: Burst) -> list[Operation]:
+        """The operations of a burst, its final check included."""
+        return self.driver.expand(burst)
+
+
+def compare_all(prediction: Prediction, trace: Trace, reference: Trace) -> Divergence | None:
+    """The first difference between two targets; if there is none, that between both of them and the exact model."""
+    if trace.rows == reference.rows == prediction.rows:
+        return None
+    divergence = compare_traces(prediction.program, trace, reference)
+    if divergence is not None:
+        return divergence
+    return exact_divergence(
+        prediction.program.operations, prediction.rows, trace.rows, death=trace.death, messages=trace.messages
+    )
 
 
 def compare_traces(program: Program, trace: Trace, reference: Trace) -> Divergence | None:
@@ -103,10 +145,3 @@ def compare_traces(program: Program, trace: Trace, reference: Trace) -> Divergen
         messages={**reference.messages, **trace.messages},
     )
 
-
-def judge_agreed(program: Program, trace: Trace, edition: str) -> Divergence | None:
-    """Holds rows on which two targets agree to the abstract model as well."""
-    return judge_rows(program, list(ROW.iter_unpack(trace.rows)), edition, counters=True)
-
-
-__all__ = ["Judge", "Versus", "compare_traces", "judge_agreed"]

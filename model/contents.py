@@ -21,12 +21,7 @@ EDGE_BYTES_TRACE = 64
 
 
 def mix(value: int) -> int:
-    """
-    The 64-bit word of a pattern: splitmix64's output function of ``value * STRIDE``.
-
-    pre: 0 <= value
-    post: 0 <= __return__ < 2**64
-    """
+    """The 64-bit word of a pattern: splitmix64's output function of ``value * STRIDE``."""
     state = value * STRIDE & WORD_MASK
     state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & WORD_MASK
     state = (state ^ state >> 27) * 0x94D049BB133111EB & WORD_MASK

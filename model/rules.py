@@ -6,7 +6,6 @@ None, or what it expected and what it saw.  The predicates that need every live 
 ``abstract.py``.
 """
 
-
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -10,6 +10,7 @@ released: a call costs less than letting go of it.  ``zmm.heap`` dresses :class:
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
@@ -30,8 +31,9 @@ from .errors import (
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident() noexcept nogil
     size_t PyLong_AsSize_t(object) noexcept  # the error is looked for where SIZE_MAX comes back
-    bint PyErr_OccurredBool "PyErr_Occurred"() noexcept
+    PyObject *PyErr_Occurred() noexcept
     void PyErr_Clear() noexcept
+    void PyErr_SetObject(object, object) noexcept
     void PyErr_WriteUnraisable(object) noexcept
 
 cdef extern from "_guard.h":
@@ -183,7 +185,7 @@ cdef int bad_number(object number, str name) except -1:
 
 cdef inline size_t to_size(object number, str name) except? 0xFFFFFFFFFFFFFFFFU:
     cdef size_t size = PyLong_AsSize_t(number)
-    if size == SIZE_MAX and PyErr_OccurredBool():
+    if size == SIZE_MAX and PyErr_Occurred() != NULL:
         bad_number(number, name)
         size = PyLong_AsSize_t(number.__index__())
     return size
@@ -192,11 +194,17 @@ cdef inline size_t to_size(object number, str name) except? 0xFFFFFFFFFFFFFFFFU:
 cdef inline size_t to_address(object number) except? 0xFFFFFFFFFFFFFFFFU:
     """An address, SIZE_MAX (which nothing lives at) for an integer that can't be one."""
     cdef size_t address = PyLong_AsSize_t(number)
-    if address == SIZE_MAX and PyErr_OccurredBool():
+    if address == SIZE_MAX and PyErr_Occurred() != NULL:
         PyErr_Clear()
         if not isinstance(number, int):
             raise TypeError(f"an address must be an int, not {type(number).__name__}")
     return address
+
+
+cdef void report(object error, object where) noexcept:
+    """Say what cannot be raised."""
+    PyErr_SetObject(type(error), error)
+    PyErr_WriteUnraisable(where)
 
 
 # ---- storage: Python methods behind the core's handlers -----------------------------------------------------------
@@ -399,10 +407,7 @@ cdef class Heap:
         if self.error is None:
             self.error = error
         else:
-            try:
-                raise error
-            except BaseException:
-                PyErr_WriteUnraisable(self.storage)
+            report(error, self.storage)
         return 0
 
     cdef int begin_storage_call(self) noexcept:
@@ -441,9 +446,9 @@ cdef class Heap:
                 self.settle()
             except HeapCorruptedError:
                 raise
-            except BaseException:
+            except BaseException as error:
                 # The block exists, and raising would lose it.
-                PyErr_WriteUnraisable(self.storage)
+                report(error, self.storage)
         return <size_t>block
 
     cdef int refuse(self) except -1:
@@ -520,7 +525,7 @@ cdef class Heap:
         self.use()
         cdef size_t size = to_size(size_bytes, "size_bytes")
         cdef void *block = guard_alloc(&self.inside, self.api, self.handle, size)
-        if block == NULL or self.error is not None:
+        if block == NULL or self.storage is not None:
             return self.made(block)
         return <size_t>block
 
@@ -606,7 +611,7 @@ cdef class Heap:
         if self.blocks:
             self.disown(block)
         guard_free(&self.inside, self.api, self.handle, <void *>block)
-        if self.inside.reason != NULL or self.error is not None:
+        if self.inside.reason != NULL or self.storage is not None:
             self.settle()
 
     def block_size(self, address, /):
@@ -794,7 +799,7 @@ cdef class Heap:
 
     def _view(self):
         """Chunks, runs, free slots and huge blocks, as tuples in the order of the core's visitor."""
-        self.use()
+        self.check()  # the walk follows every free list
         cdef zmm_visitor visitor
         visitor.chunk = visit_chunk
         visitor.run = visit_run
@@ -822,7 +827,7 @@ cdef class Block:
     cdef object __weakref__
 
     def __init__(self):
-        raise TypeError("blocks are made by Heap.block")
+        raise TypeError("blocks are made by heaps: heap.block(size)")
 
     cdef inline bint is_live(self) noexcept:
         return (
@@ -857,8 +862,8 @@ cdef class Block:
         """Where nobody waits for an exception."""
         try:
             self.give_back()
-        except BaseException:
-            PyErr_WriteUnraisable(None)
+        except BaseException as error:
+            report(error, self.heap)
         return 0
 
     def __dealloc__(self):

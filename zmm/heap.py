@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from . import _core
 from .snapshot import Place, Snapshot, Usage, make_place, make_snapshot
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Literal, Self, TypeAlias
+    from typing import Self
 
-    Level: TypeAlias = Literal["fast", "release", "debug"]
-    Edition: TypeAlias = Literal["zmm", "php-8.2"]
+Level: TypeAlias = Literal["fast", "release", "debug"]
+Edition: TypeAlias = Literal["zmm", "php-8.2"]
 
 NO_LIMIT_BYTES = 2**63 - 1
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}

@@ -122,6 +122,8 @@ struct row {
  *    OPEN_ALL_CALLS. zmm: a commit with a guard or a map aligned to 2 MiB is an alloc, a decommit or an unmap of it a
  *    free.
  *  - After CLOSE and after a failed OPEN the counters are 0; storage_calls and storage_crc are set.
+ *  - realloc2 with copy_bytes > size_bytes: PHP's erealloc2 writes past a smaller new block then, so PHP is asked for
+ *    size_bytes.
  *  - malloc targets: a size of 0 is asked for as 1; limit, gc and reset_peak are SKIPPED; request_end frees all blocks.
  *
  * A burst (a = seed, b = operations, c = profile | flags | labels << 32) performs b generated operations and one

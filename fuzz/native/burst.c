@@ -58,9 +58,9 @@ static uint32_t below(uint32_t bits, uint32_t end)
 }
 
 static const struct weights profiles[] = {
-    [BURST_SMALL] = {0, 0, 110, 20, 12, 90},     [BURST_PAGES] = {60, 0, 110, 30, 8, 60},
-    [BURST_MIXED] = {40, 2, 110, 30, 8, 60},     [BURST_CHURN] = {200, 4, 120, 30, 0, 40},
-    [BURST_RESIZE] = {50, 4, 40, 190, 6, 60},
+    [BURST_SMALL] = {0, 0, 110, 20, 12, 90}, [BURST_PAGES] = {40, 0, 110, 30, 8, 60},
+    [BURST_MIXED] = {24, 2, 110, 30, 8, 60}, [BURST_CHURN] = {160, 4, 120, 6, 0, 40},
+    [BURST_RESIZE] = {20, 2, 40, 190, 6, 60},
 };
 
 /* A new epoch of a swarm: another profile, and each weight kept, doubled or dropped. */
@@ -163,8 +163,8 @@ static uint64_t large_size(uint64_t bits)
     if (state.profile == BURST_CHURN) {
         pages = 60 + below((uint32_t)bits, 452);
     } else {
-        /* Each power of two as often as the next. */
-        uint32_t power = below((uint32_t)bits, 9);
+        /* Each power of two as often as the next, the highest ones seldom: copying them is what takes the time. */
+        uint32_t power = below((uint32_t)bits, (bits >> 36 & 7) == 0 ? 9 : 6);
         pages = ((uint64_t)1 << power) + (bits >> 40) % ((uint64_t)1 << power);
     }
     uint64_t size = jitter(pages * 4 * KIB, bits >> 32);
@@ -176,7 +176,7 @@ static uint64_t large_size(uint64_t bits)
 
 static uint64_t huge_size(uint64_t bits)
 {
-    uint64_t size = (1 + below((uint32_t)bits, 6)) * 2 * MIB;
+    uint64_t size = (1 + below((uint32_t)bits, (bits >> 36 & 7) == 0 ? 8 : 2)) * 2 * MIB;
     switch (bits >> 61) {
     case 0:
         return LARGE_MAX + 1;
@@ -285,8 +285,8 @@ static void make_resize(struct step *step, uint64_t bits)
     case 0: /* a little more or less */
         size = old - old / 8 + (bits >> 20) % (old / 4 + 2);
         break;
-    case 1: /* doubles, as a growing string does */
-        size = old * 2 <= 24 * MIB ? old * 2 : 16;
+    case 1: /* grows, as a string does */
+        size = old <= 32 * KIB ? old * 2 : old + old / 8;
         break;
     default:
         size = any_size();
@@ -300,7 +300,7 @@ static void make_resize(struct step *step, uint64_t bits)
     case 0:
         step->op = STEP_REALLOC2;
         step->a = size;
-        step->b = (bits >> 20) % (size + size / 8 + 1);
+        step->b = (bits >> 20) % (size + 1); /* more would be undefined in PHP */
         break;
     case 1:
         step->op = STEP_SAFE_REALLOC;

@@ -2,11 +2,10 @@
 #include "labels.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 #include "abi.h"
+#include "pages.h"
 #include "pattern.h"
-#include "storage.h"
 
 static struct label *labels;
 static uint32_t end_index;
@@ -15,7 +14,7 @@ static uint64_t edge = 4096;
 bool labels_prepare(void)
 {
     /* Not malloc: the process's own malloc may be the allocator under test. */
-    labels = storage_own_memory(sizeof(struct label) * LABELS_MAX);
+    labels = pages_map(sizeof(struct label) * LABELS_MAX, PAGE_BYTES);
     return labels != NULL;
 }
 

@@ -12,7 +12,7 @@
 #define WRITE_BYTES_MAX ((uint64_t)1 << 20)
 #define STRNDUP_TOO_LONG ((uint64_t)1 << 48)
 #define NO_LABEL UINT32_MAX
-enum { EDGE_BYTES = 4096, EDGE_BYTES_SHORT = 64 };
+enum { EDGE_BYTES = 4096, EDGE_BYTES_SHORT = 64, TEXT_COPY_BYTES = 1 << 20 };
 
 static const struct target *target;
 static bool heap_is_open;
@@ -113,6 +113,22 @@ static void take(struct label *label, void *block, uint64_t requested_bytes)
     contents_fill(label, step_number << 20);
 }
 
+/* The text of `length` bytes with a NUL behind it: where the text area has none (a tape's texts lie side by side), a
+ * copy. NULL when there is no room for one. */
+static const char *ended_text(const char *text, uint64_t length)
+{
+    static char copy[TEXT_COPY_BYTES + 1];
+    if (text[length] == 0) {
+        return text;
+    }
+    if (length > TEXT_COPY_BYTES) {
+        return NULL;
+    }
+    memcpy(copy, text, length);
+    copy[length] = 0;
+    return copy;
+}
+
 /* Tests what a creating call has to leave in its block. */
 static void check_created(const struct step *step, const char *source, const uint8_t *block, uint64_t requested,
                           struct row *row)
@@ -151,7 +167,11 @@ static void create(const struct step *step, const char *text, struct label *labe
         requested = step->a * step->b + step->c;
         break;
     case STEP_STRDUP:
-        source = text + step->b;
+        source = ended_text(text + step->b, step->c);
+        if (source == NULL) {
+            skip(row);
+            return;
+        }
         block = target->strdup(source);
         requested = step->c + 1;
         break;

@@ -1,36 +1,32 @@
 /* storage.c -- deterministic memory for heaps: an arena of fixed slots, numbered mappings, failing calls. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-
 #include "storage.h"
 
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "abi.h"
 #include "crc.h"
+#include "pages.h"
 
-#define ARENA_HINT ((uintptr_t)0x200000000000)
+#define ARENA_ADDRESS ((uintptr_t)0x200000000000)
 #define ARENA_BYTES (STORAGE_BYTES_MAX * STORAGE_LIVE_MAX)
 #define CHUNK_BYTES ((uint64_t)2 << 20)
-#define PAGE_BYTES ((uint64_t)4096)
 
 enum { EVENT_ALLOC = 1, EVENT_FREE = 2, EVENT_TRUNCATE = 3, EVENT_EXTEND = 4 };
 
 struct slot {
     uint64_t size_bytes; /* 0: free */
     uint32_t number;
+    bool warm; /* its beginning is resident, from before */
 };
+/* So many slots (and chunks of a region) stay resident when they are free: the lowest ones, which are taken first. */
+enum { WARM_MAX = 64 };
 
 /* Addresses that a kernel's `reserve` gave out; numbers[i] is 1 + the mapping number of its i-th 2 MiB, 0: none. */
 struct region {
     uint8_t *base;
     uint64_t size_bytes;
     uint32_t *numbers;
+    bool warm[WARM_MAX];
 };
 enum { REGIONS_MAX = 64 };
 
@@ -48,53 +44,18 @@ static uint64_t fallible_calls;
 static uint64_t failing[STORAGE_FAILING_MAX];
 static uint64_t failing_count, failing_next;
 
-/* The raw call: `mmap` itself is interposed in this executable. */
-static void *system_map(void *address, uint64_t size_bytes, int protection, int flags)
-{
-    long result = syscall(SYS_mmap, address, size_bytes, protection, flags, -1, 0L);
-    return result == -1 ? NULL : (void *)result; /* NOLINT(performance-no-int-to-ptr) */
-}
-
-static bool make_accessible(void *address, uint64_t size_bytes)
-{
-    return syscall(SYS_mprotect, address, size_bytes, PROT_READ | PROT_WRITE) == 0;
-}
-
-/* Fresh inaccessible pages: what was there is gone, and touching it is a crash. */
-static void make_inaccessible(void *address, uint64_t size_bytes)
-{
-    (void)system_map(address, size_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED);
-}
-
-static uint64_t whole_pages(uint64_t size_bytes)
-{
-    return (size_bytes + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
-}
-
-void *storage_own_memory(size_t size_bytes)
-{
-    return system_map(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
-}
-
 bool storage_prepare(void)
 {
-    /* A huge page for a chunk of which a program touches ten pages would cost a hundred times as much. */
-    (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
-    void *hint = (void *)ARENA_HINT; /* NOLINT(performance-no-int-to-ptr) */
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    arena = system_map(hint, ARENA_BYTES, PROT_NONE, flags | MAP_FIXED_NOREPLACE);
-    if (arena != NULL && arena != hint) { /* a kernel that does not know the flag */
-        (void)syscall(SYS_munmap, arena, ARENA_BYTES);
-        arena = NULL;
-    }
-    return arena != NULL;
+    pages_prepare();
+    arena = (uint8_t *)ARENA_ADDRESS; /* NOLINT(performance-no-int-to-ptr) */
+    return pages_reserve_at(arena, ARENA_BYTES);
 }
 
 static void release_slot(struct slot *slot)
 {
     uint64_t index = (uint64_t)(slot - slots);
-    make_inaccessible(arena + index * STORAGE_BYTES_MAX, slot->size_bytes);
-    *slot = (struct slot){0};
+    pages_take_back(arena + index * STORAGE_BYTES_MAX, slot->size_bytes, index < WARM_MAX, &slot->warm);
+    slot->size_bytes = 0;
     used_slots[index / 64] &= ~((uint64_t)1 << (index % 64));
 }
 
@@ -108,8 +69,7 @@ void storage_reset(const struct storage_rules *new_rules, const uint64_t *new_fa
     slots_end = 0;
     for (uint32_t index = 0; index < region_count; index++) {
         struct region *region = &regions[index];
-        (void)syscall(SYS_madvise, region->numbers, sizeof(uint32_t) * (region->size_bytes / CHUNK_BYTES),
-                      MADV_DONTNEED);
+        pages_clear(region->numbers, sizeof(uint32_t) * (region->size_bytes / CHUNK_BYTES));
     }
     rules = *new_rules;
     failing_count = new_failing_count < STORAGE_FAILING_MAX ? new_failing_count : STORAGE_FAILING_MAX;
@@ -179,11 +139,11 @@ void *storage_alloc(uint64_t size_bytes)
         granted = false;
     }
     uint8_t *mapping = arena + (uint64_t)index * STORAGE_BYTES_MAX;
-    if (!granted || !make_accessible(mapping, whole_pages(size_bytes))) {
+    if (!granted || !pages_lend(mapping, whole_pages(size_bytes), &slots[index].warm)) {
         digest(EVENT_ALLOC, NO_MAPPING, size_bytes, false);
         return NULL;
     }
-    slots[index] = (struct slot){whole_pages(size_bytes), next_number};
+    slots[index] = (struct slot){whole_pages(size_bytes), next_number, false};
     used_slots[index / 64] |= (uint64_t)1 << (index % 64);
     if (index >= slots_end) {
         slots_end = index + 1;
@@ -223,7 +183,7 @@ bool storage_truncate(void *mapping, uint64_t old_bytes, uint64_t new_bytes)
     if (granted) {
         uint64_t kept = whole_pages(new_bytes);
         if (kept < slot->size_bytes) {
-            make_inaccessible((uint8_t *)mapping + kept, slot->size_bytes - kept);
+            pages_drop((uint8_t *)mapping + kept, slot->size_bytes - kept);
         }
         slot->size_bytes = kept;
     }
@@ -241,7 +201,8 @@ bool storage_extend(void *mapping, uint64_t old_bytes, uint64_t new_bytes)
     }
     uint64_t kept = whole_pages(old_bytes);
     if (granted && whole_pages(new_bytes) > kept) {
-        granted = make_accessible((uint8_t *)mapping + kept, whole_pages(new_bytes) - kept);
+        bool warm = false;
+        granted = pages_lend((uint8_t *)mapping + kept, whole_pages(new_bytes) - kept, &warm);
     }
     digest(EVENT_EXTEND, slot != NULL ? slot->number : OUTSIDE_MAPPING, new_bytes, granted);
     if (granted) {
@@ -272,26 +233,6 @@ static uint32_t *chunk_cell(const void *address, uint64_t size_bytes)
     return &region->numbers[((uintptr_t)address - (uintptr_t)region->base) / CHUNK_BYTES];
 }
 
-static void *map_aligned(uint64_t size_bytes, uint64_t alignment_bytes, int protection)
-{
-    uint64_t asked = size_bytes + alignment_bytes;
-    if (asked < size_bytes) {
-        return NULL;
-    }
-    uint8_t *address = system_map(NULL, asked, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
-    if (address == NULL) {
-        return NULL;
-    }
-    uint64_t before = (alignment_bytes - (uintptr_t)address % alignment_bytes) % alignment_bytes;
-    if (before > 0) {
-        (void)syscall(SYS_munmap, address, before);
-    }
-    if (alignment_bytes > before) {
-        (void)syscall(SYS_munmap, address + before + size_bytes, alignment_bytes - before);
-    }
-    return address + before;
-}
-
 /* Counts a call for the allocator's own records where the rules ask for that; true when it must fail. */
 static bool record_call_fails(uint64_t kind, uint64_t size_bytes)
 {
@@ -308,8 +249,8 @@ void *storage_reserve(uint64_t size_bytes)
     if (record_call_fails(EVENT_ALLOC, size_bytes) || region_count == REGIONS_MAX) {
         return NULL;
     }
-    struct region region = {map_aligned(size_bytes, CHUNK_BYTES, PROT_NONE), size_bytes, NULL};
-    region.numbers = storage_own_memory(sizeof(uint32_t) * (size_bytes / CHUNK_BYTES + 1));
+    struct region region = {.base = pages_reserve(size_bytes, CHUNK_BYTES), .size_bytes = size_bytes};
+    region.numbers = pages_map(sizeof(uint32_t) * (size_bytes / CHUNK_BYTES + 1), PAGE_BYTES);
     if (region.base == NULL || region.numbers == NULL) {
         return NULL;
     }
@@ -317,22 +258,39 @@ void *storage_reserve(uint64_t size_bytes)
     return region.base;
 }
 
-static bool commit(void *address, uint64_t size_bytes, uint64_t guard_bytes)
+/* Where a chunk of a region notes that it is warm; NULL for those that never stay resident. */
+static bool *warm_cell(const void *address)
 {
-    return make_accessible((uint8_t *)address + guard_bytes, size_bytes - guard_bytes);
+    struct region *region = region_at(address);
+    uint64_t index = region != NULL ? ((uintptr_t)address - (uintptr_t)region->base) / CHUNK_BYTES : WARM_MAX;
+    return index < WARM_MAX ? &region->warm[index] : NULL;
+}
+
+static bool lend_chunk(void *address, uint64_t guard_bytes)
+{
+    bool cold = false;
+    bool *warm = warm_cell(address);
+    return pages_lend((uint8_t *)address + guard_bytes, CHUNK_BYTES - guard_bytes, warm != NULL ? warm : &cold);
+}
+
+static bool lend_records(void *address, uint64_t size_bytes, uint64_t guard_bytes)
+{
+    bool cold = false;
+    return !record_call_fails(EVENT_ALLOC, size_bytes) &&
+           pages_lend((uint8_t *)address + guard_bytes, size_bytes - guard_bytes, &cold);
 }
 
 bool storage_commit(void *address, uint64_t size_bytes, uint64_t guard_bytes)
 {
     uint32_t *cell = guard_bytes > 0 ? chunk_cell(address, size_bytes) : NULL;
     if (cell == NULL) {
-        return !record_call_fails(EVENT_ALLOC, size_bytes) && commit(address, size_bytes, guard_bytes);
+        return lend_records(address, size_bytes, guard_bytes);
     }
     if (*cell != 0) {
         fault("STORAGE-5: committed a chunk that is live");
     }
     bool granted = !call_must_fail() && storage_record.live < STORAGE_LIVE_MAX;
-    if (!granted || !commit(address, size_bytes, guard_bytes)) {
+    if (!granted || !lend_chunk(address, guard_bytes)) {
         digest(EVENT_ALLOC, NO_MAPPING, CHUNK_BYTES, false);
         return false;
     }
@@ -345,12 +303,16 @@ bool storage_commit(void *address, uint64_t size_bytes, uint64_t guard_bytes)
 void storage_decommit(void *address, uint64_t size_bytes)
 {
     uint32_t *cell = chunk_cell(address, size_bytes);
-    if (cell != NULL && *cell != 0) { /* 2 MiB of records have no number */
-        storage_record.live--;
-        digest(EVENT_FREE, *cell - 1, CHUNK_BYTES, true);
-        *cell = 0;
+    if (cell == NULL || *cell == 0) { /* records */
+        pages_drop(address, size_bytes);
+        return;
     }
-    make_inaccessible(address, size_bytes);
+    bool cold;
+    bool *warm = warm_cell(address);
+    storage_record.live--;
+    digest(EVENT_FREE, *cell - 1, CHUNK_BYTES, true);
+    *cell = 0;
+    pages_take_back(address, size_bytes, warm != NULL, warm != NULL ? warm : &cold);
 }
 
 void *storage_map(uint64_t size_bytes, uint64_t alignment_bytes)
@@ -360,8 +322,7 @@ void *storage_map(uint64_t size_bytes, uint64_t alignment_bytes)
     }
     return record_call_fails(EVENT_ALLOC, size_bytes)
                ? NULL
-               : map_aligned(whole_pages(size_bytes), alignment_bytes < PAGE_BYTES ? PAGE_BYTES : alignment_bytes,
-                             PROT_READ | PROT_WRITE);
+               : pages_map(size_bytes, alignment_bytes > PAGE_BYTES ? alignment_bytes : PAGE_BYTES);
 }
 
 void storage_unmap(void *address, uint64_t size_bytes)
@@ -372,13 +333,12 @@ void storage_unmap(void *address, uint64_t size_bytes)
     }
     for (uint32_t index = 0; index < region_count; index++) {
         if (regions[index].base == address) {
-            (void)syscall(SYS_munmap, regions[index].numbers,
-                          sizeof(uint32_t) * (regions[index].size_bytes / CHUNK_BYTES + 1));
+            pages_unmap(regions[index].numbers, sizeof(uint32_t) * (regions[index].size_bytes / CHUNK_BYTES + 1));
             regions[index] = regions[--region_count];
             break;
         }
     }
-    (void)syscall(SYS_munmap, address, whole_pages(size_bytes));
+    pages_unmap(address, size_bytes);
 }
 
 /* ---- where something is ---------------------------------------------------------------------------------------- */

@@ -22,9 +22,6 @@ struct storage_place {
     uint64_t offset;
 };
 
-/* Zeroed memory of the runner's own that no allocator under test has a hand in; NULL on failure. Never given back. */
-void *storage_own_memory(size_t size_bytes);
-
 /* Reserves the arena; false when the system refuses the addresses. */
 bool storage_prepare(void);
 /* Gives back everything and starts to count anew. `failing` (ascending) is copied; the numbers beyond

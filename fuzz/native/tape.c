@@ -85,7 +85,7 @@ static uint64_t read_number(struct reader *reader)
     return number;
 }
 
-/* Copies a text to the text area, without NULs; returns its length. */
+/* Copies a text to the text area, without NULs inside and with one behind it; returns its length. */
 static size_t read_text(struct reader *reader, uint8_t *text)
 {
     uint64_t asked = read_number(reader);
@@ -97,6 +97,7 @@ static size_t read_text(struct reader *reader, uint8_t *text)
         uint8_t byte = read_byte(reader);
         text[i] = byte == 0 ? 1 : byte;
     }
+    text[length] = 0;
     return length;
 }
 
@@ -160,7 +161,7 @@ struct tape tape_decode(const uint8_t *body, size_t length_bytes, struct step *s
         if (shape->text) {
             step.b = tape.text_bytes;
             step.c = read_text(&reader, text + tape.text_bytes);
-            tape.text_bytes += step.c;
+            tape.text_bytes += step.c + 1;
         }
         if (shape->numbers > 0) {
             step.a = read_number(&reader);

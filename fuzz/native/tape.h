@@ -7,7 +7,7 @@
 
 #include "abi.h"
 
-/* What decoding `length_bytes` of tape needs at most. */
+/* What decoding `length_bytes` of tape needs at most. A text takes more bytes of tape than of text area. */
 #define TAPE_STEPS(length_bytes) ((size_t)(length_bytes) + 1)
 #define TAPE_TEXT_BYTES(length_bytes) (8 * (size_t)TAPE_FAILING_MAX + (size_t)(length_bytes))
 
@@ -21,11 +21,12 @@ enum {
 
 struct tape {
     size_t step_count;  /* the first step is the STEP_OPEN; no STEP_CLOSE is added */
-    size_t text_bytes;  /* the text area: first the failing calls (u64), then the texts, without NULs */
+    size_t text_bytes;  /* the text area: first the failing calls (u64), then the texts, each with a NUL behind it */
     size_t label_count; /* one more than the highest label */
 };
 
-/* Decodes a tape's body. `steps` has room for TAPE_STEPS(length_bytes), `text` for TAPE_TEXT_BYTES(length_bytes).
+/* Decodes a tape's body. `steps` has room for TAPE_STEPS(length_bytes), `text` for TAPE_TEXT_BYTES(length_bytes)
+ * at an address for 64-bit numbers.
  * Every body means a program, so this cannot fail. */
 struct tape tape_decode(const uint8_t *body, size_t length_bytes, struct step *steps, uint8_t *text);
 

@@ -376,7 +376,8 @@ static void *php_realloc(void *block, uint64_t size)
 static void *php_realloc2(void *block, uint64_t size, uint64_t copy)
 {
     CATCH_REFUSAL;
-    return finish(php.erealloc2(block, size, copy));
+    /* PHP would copy that many bytes even past the end of a smaller new block. */
+    return finish(php.erealloc2(block, size, copy < size ? copy : size));
 }
 
 static void *php_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset)

@@ -54,8 +54,16 @@ static bool kernel_truncate(void *address, size_t old_bytes, size_t new_bytes)
     return storage_truncate(address, old_bytes, new_bytes);
 }
 
-static const zmm_kernel kernel = {kernel_reserve, kernel_commit, kernel_decommit, kernel_map,
-                                  kernel_unmap,   kernel_extend, kernel_truncate};
+static const zmm_kernel kernel = {
+    .reserve = kernel_reserve,
+    .commit = kernel_commit,
+    .decommit = kernel_decommit,
+    .map = kernel_map,
+    .unmap = kernel_unmap,
+    .extend = kernel_extend,
+    .truncate = kernel_truncate,
+    .random = NULL, /* the same numbers in every run */
+};
 
 static void *handle_alloc(zmm_storage *storage, size_t size_bytes, size_t alignment_bytes)
 {

@@ -20,7 +20,8 @@ class Finding:
 
     ``against`` names the second target when two targets were compared (empty: the models judged).
     ``alone`` is false when the program only diverges after others in the same process; such a program is kept as
-    it is, because there is nothing to shrink it against.
+    it is, because there is nothing to shrink it against. ``all_calls``: requests for the allocator's own records
+    were made to fail as well.
     """
 
     divergence: Divergence
@@ -29,6 +30,7 @@ class Finding:
     edition: str
     against: str = ""
     alone: bool = True
+    all_calls: bool = False
     files: tuple[str, ...] = ()
     note: str = ""
 

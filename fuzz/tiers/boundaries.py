@@ -9,8 +9,8 @@ from zmm_model.op import Operation, Settings
 from ..boundaries import BIN_BYTES, CHUNK_BYTES, LARGE_BYTES_MAX, PAGE_BYTES
 from ..judge import Judge
 from ..program import Program
-from .base import INCONCLUSIVE, PASS, Budget, Finding, Task, Tick, TierResult
-from .lockstep import FINDINGS_MAX, Delta, absorb
+from .base import INCONCLUSIVE, PASS, Budget, Task, Tick, TierResult
+from .lockstep import FINDINGS_MAX, absorb, judge_programs
 from .workers import Send, run_workers
 
 SIZES_END = CHUNK_BYTES + 64 * 1024 + 1
@@ -144,16 +144,6 @@ def work(
         for piece in pieces:
             if budget.exhausted() or found >= FINDINGS_MAX:
                 return
-            programs = list(programs_of(piece))
-            findings = []
-            operations = 0
-            for verdict in judge.judge_batch(programs):
-                operations += len(verdict.program)
-                if verdict.divergence is not None:
-                    findings.append(
-                        Finding(
-                            verdict.divergence, verdict.program, task.target, task.edition, alone=verdict.alone
-                        )
-                    )
-            found += len(findings)
-            send(Delta(len(programs), operations, tuple(findings[:FINDINGS_MAX])))
+            delta = judge_programs(judge, task, list(programs_of(piece)))
+            found += len(delta.findings)
+            send(delta)

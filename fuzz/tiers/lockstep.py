@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from ..generate import PROFILES, generate
+from ..generate import generate
 from ..judge import Judge
 from ..predict import Scope
 from ..program import Program
 from .base import INCONCLUSIVE, Budget, Finding, Task, Tick, TierResult
 from .workers import Failed, Lost, Send, run_workers
 
-# One round trip performs at least this many steps, so that its fixed price does not count.
-BATCH_OPERATIONS = 12_000
-# Lengths of programs: most are short enough to shrink in no time, some fill many chunks.
-_LENGTHS = (24, 60, 150, 400, 1000, 1000, 2000, 4000)
+# What one batch is made of: profiles and lengths. Long programs fill many chunks, short ones shrink in no time; the
+# profiles that move megabytes with each operation have fewer of them, so that all get about as much time.
+SCHEDULE: tuple[tuple[str, int], ...] = (
+    *(("small", length) for length in (4000, 1000, 400, 60, 24)),
+    *(("mixed", length) for length in (2000, 1000, 400, 150, 60, 24)),
+    *(("requests", length) for length in (1500, 400, 150)),
+    *(("text", length) for length in (1000, 400)),
+    *(("large", length) for length in (1000, 400)),
+    *(("limit", length) for length in (1000, 150, 60)),
+    *(("failing", length) for length in (400, 150, 60)),
+    *(("huge", length) for length in (400, 60)),
+    *(("realloc", length) for length in (400, 150, 60)),
+)
 # Findings after which a worker stops: more of them are mostly the same one again.
 FINDINGS_MAX = 3
-
-_PROFILES = tuple(sorted(PROFILES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,38 +85,43 @@ def work(send: Send, task: Task, worker: int, seconds: float, limit_seconds: flo
             if budget.over(done, goal):
                 return
             programs = make_batch(task, judge.scope, batch_number * task.jobs + worker)
-            findings: list[Finding] = []
-            remark = ""
-            operations = 0
-            for verdict in judge.judge_batch(programs):
-                operations += len(verdict.program)
-                if verdict.lost:
-                    remark = verdict.lost
-                if verdict.divergence is not None:
-                    findings.append(
-                        Finding(
-                            verdict.divergence, verdict.program, task.target, task.edition, alone=verdict.alone
-                        )
-                    )
-            done += operations
-            found += len(findings)
-            send(Delta(len(programs), operations, tuple(findings[:FINDINGS_MAX]), remark))
+            delta = judge_programs(judge, task, programs)
+            done += delta.operations
+            found += len(delta.findings)
+            send(delta)
             if found >= FINDINGS_MAX:
                 return
 
 
-def make_batch(task: Task, scope: Scope, number: int) -> list[Program]:
-    """The programs of a batch: all profiles in turn, lengths mixed; a function of the task's seed and the number."""
-    programs: list[Program] = []
+def judge_programs(judge: Judge, task: Task, programs: Sequence[Program]) -> Delta:
+    """Has programs judged, and says what came of them."""
+    findings: list[Finding] = []
+    remark = ""
     operations = 0
+    for verdict in judge.judge_batch(programs):
+        operations += len(verdict.program)
+        remark = verdict.lost or remark
+        if verdict.divergence is not None:
+            findings.append(
+                Finding(
+                    verdict.divergence,
+                    verdict.program,
+                    task.target,
+                    task.edition,
+                    alone=verdict.alone,
+                    all_calls=judge.all_calls,
+                )
+            )
+            if len(findings) >= FINDINGS_MAX:
+                break
+    return Delta(len(programs), operations, tuple(findings), remark)
+
+
+def make_batch(task: Task, scope: Scope, number: int) -> list[Program]:
+    """The programs of a batch, a function of the task's seed and the batch's number."""
     # Seeds of batches lie far apart, so that no two batches share a program.
     seed = (task.seed * 1_000_003 + number) << 12
     anchor = scope is not Scope.WHOLE
-    while operations < BATCH_OPERATIONS:
-        length = _LENGTHS[(seed ^ number) % len(_LENGTHS)]
-        profile = _PROFILES[seed % len(_PROFILES)]
-        program = generate(seed, profile, length, anchor=anchor)
-        programs.append(program)
-        operations += len(program)
-        seed += 1
-    return programs
+    return [
+        generate(seed + index, profile, length, anchor=anchor) for index, (profile, length) in enumerate(SCHEDULE)
+    ]

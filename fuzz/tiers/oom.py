@@ -13,8 +13,8 @@ from ..generate import generate
 from ..judge import Judge
 from ..predict import Scope
 from ..program import Program
-from .base import INCONCLUSIVE, PASS, SKIPPED, Budget, Finding, Task, Tick, TierResult
-from .lockstep import FINDINGS_MAX, Delta, absorb
+from .base import INCONCLUSIVE, PASS, SKIPPED, Budget, Task, Tick, TierResult
+from .lockstep import FINDINGS_MAX, absorb, judge_programs
 from .workers import Send, run_workers
 
 _MIB = 1 << 20
@@ -162,23 +162,9 @@ def work(send: Send, task: Task, names: list[tuple[str, bool]], seconds: float, 
                     for n in range(first, last)
                     for failing in ((n,), (n, n + 1), tuple(range(n, n + 12)))
                 ]
-                findings = []
-                operations = 0
-                for verdict in judge.judge_batch(batch):
-                    operations += len(verdict.program)
-                    if verdict.divergence is not None:
-                        findings.append(
-                            Finding(
-                                verdict.divergence,
-                                verdict.program,
-                                task.target,
-                                task.edition,
-                                alone=verdict.alone,
-                                all_calls=all_calls,
-                            )
-                        )
-                found += len(findings)
-                send(Delta(len(batch), operations, tuple(findings[:FINDINGS_MAX])))
+                delta = judge_programs(judge, task, batch)
+                found += len(delta.findings)
+                send(delta)
                 if found >= FINDINGS_MAX:
                     return
                 first = last

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 
+import pytest
 from zmm_model import ExactHeap, Operation, Row, Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from zmm_model.exact import RowTuple
 
 MIB = 2**20
 CHUNK = 2 * MIB
@@ -43,19 +43,30 @@ ABSURD = (SIZE_MAX, SIZE_MAX - 4095, SIZE_MAX - 4094, 2**63, 2**48, 9 * 2**30)
 
 class Driven:
     """
-    A heap of the exact model, driven word by word.
+    A heap of the exact model, driven word by word, that remembers its program and its rows.
 
-    Labels are given by the test; every call answers with the named row. Storage is the kernel
-    unless said otherwise, so that the heap begins empty.
+    Labels are given by the test; every call answers with the named row. Storage is the kernel unless said otherwise,
+    so that the heap begins empty.
     """
 
     def __init__(self, edition: str = "php-8.2", **settings: object) -> None:
         settings.setdefault("storage", "kernel")
-        self.heap = ExactHeap(Settings(**settings), edition)  # type: ignore[arg-type]
-        self.opened = Row._make(self.heap.open())
+        self.edition = edition
+        self.settings = Settings(**settings)  # type: ignore[arg-type]
+        self.heap = ExactHeap(self.settings, edition)
+        self.rows: list[RowTuple] = [self.heap.open()]
+        self.operations: list[Operation] = []
+        self.defined = 0  # so many operations were defined in PHP, too
+        self.opened = Row._make(self.rows[0])
 
     def do(self, word: str, label: int = -1, a: int = 0, b: int = 0, c: int = 0, text: bytes = b"") -> Row:
-        return Row._make(self.heap.step(Operation(word, label, a, b, c, text)))
+        operation = Operation(word, label, a, b, c, text)
+        row = self.heap.step(operation)
+        self.operations.append(operation)
+        self.rows.append(row)
+        if self.heap.hazard is None:
+            self.defined = len(self.operations)
+        return Row._make(row)
 
     def alloc(self, label: int, size_bytes: int) -> Row:
         return self.do("alloc", label, size_bytes)
@@ -78,6 +89,62 @@ class Driven:
 
     def close(self) -> Row:
         return Row._make(self.heap.close())
+
+
+Make = Callable[..., Driven]
+Replay = Callable[[Driven], None]
+
+
+@pytest.fixture(scope="session")
+def replays() -> Iterator[dict[str, Replay]]:
+    """
+    For each target that is here ("php", "zmm") a function that performs a driven heap's program on it.
+
+    It asserts that the target's rows, a check of its whole state included, are the model's.
+    """
+    try:
+        from zmm_fuzz.session import Session
+        from zmm_fuzz.targets import TargetError, find_target
+        from zmm_fuzz.wire import ROW, pack_program
+    except ImportError:
+        yield {}
+        return
+
+    def replay_on(session: Session) -> Replay:
+        def replay(heap: Driven) -> None:
+            operations = [*heap.operations[: heap.defined], Operation("check")]
+            expected = ExactHeap(heap.settings, heap.edition).run(operations)
+            reply = session.perform(*pack_program(operations, heap.settings, edition=heap.edition))
+            actual = list(ROW.iter_unpack(reply.rows))
+            for step, (want, got) in enumerate(zip(expected, actual, strict=False)):
+                assert Row._make(want) == Row._make(got), f"{session.target.name}, step {step} of {operations}"
+            assert len(expected) == len(actual), reply.death
+
+        return replay
+
+    with ExitStack() as stack:
+        found: dict[str, Replay] = {}
+        for name in ("php", "zmm"):
+            with suppress(TargetError):
+                found[name] = replay_on(stack.enter_context(Session(find_target(name))))
+        yield found
+
+
+@pytest.fixture
+def make(replays: dict[str, Replay]) -> Iterator[Make]:
+    """Makes driven heaps; when the test is over, PHP and zmm perform the same programs, if they are here."""
+    made: list[Driven] = []
+
+    def make_heap(edition: str = "php-8.2", **settings: object) -> Driven:
+        made.append(Driven(edition, **settings))
+        return made[-1]
+
+    yield make_heap
+    for heap in made:
+        if "zmm" in replays:
+            replays["zmm"](heap)
+        if "php" in replays and heap.edition == "php-8.2":
+            replays["php"](heap)
 
 
 def settings_from(seed: int) -> Settings:

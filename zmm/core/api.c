@@ -8,6 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Stands for "no heap yet": its small_bytes_max of 0 and its tag, which no page bears, send every call to a slow path
+ * that makes one. So the fast paths need no test of their own. */
+static zmm_heap api_no_heap = {.small_tag = PAGE_WORD_TAG_NONE};
+static _Thread_local zmm_heap *api_current __attribute__((tls_model("initial-exec"))) = &api_no_heap;
+
 /* ---- an explicit heap ----------------------------------------------------------------------------------------------- */
 
 /* count * size_bytes + offset_bytes into `total`; false after recording the refusal. */
@@ -32,19 +37,25 @@ ZMM_PUBLIC zmm_heap *zmm_heap_startup(const zmm_options *options) {
         return NULL;
     }
     zmm_heap *const heap = request_startup(options);
-    if (heap != NULL && options->limit_bytes != 0) {
-        heap->limit_bytes = options->limit_bytes;
+    if (heap != NULL && options->limit_bytes != 0 && !request_set_limit(heap, options->limit_bytes)) {
+        fprintf(stderr, "zmm: a limit of %zu bytes is less than the storage data needs (%zu bytes)\n",
+                options->limit_bytes, heap->real_size_bytes);
+        request_shutdown(heap);
+        return NULL;
     }
     return heap;
 }
 
 ZMM_PUBLIC void zmm_heap_shutdown(zmm_heap *heap, bool full, bool silent) {
     (void)silent; /* there is no leak report yet that could be silenced */
-    if (full) {
-        request_shutdown(heap);
-    } else {
+    if (!full) {
         request_end(heap);
+        return;
     }
+    if (heap == api_current) {
+        api_current = &api_no_heap; /* the handle is dead: the emalloc family makes a new heap when it needs one */
+    }
+    request_shutdown(heap);
 }
 
 ZMM_PUBLIC void *zmm_heap_alloc(zmm_heap *heap, size_t size_bytes) {
@@ -179,10 +190,6 @@ ZMM_PUBLIC void zmm_heap_clear_refusal(zmm_heap *heap) {
 
 /* ---- the current heap --------------------------------------------------------------------------------------------------- */
 
-/* Stands for "no heap yet": its small_bytes_max of 0 and its tag, which no page bears, send every call to a slow path
- * that makes one. So the fast paths need no test of their own. */
-static zmm_heap api_no_heap = {.small_tag = PAGE_WORD_TAG_NONE};
-static _Thread_local zmm_heap *api_current __attribute__((tls_model("initial-exec"))) = &api_no_heap;
 static zmm_bailout api_bailout_hook;
 static void *api_bailout_context;
 

@@ -53,6 +53,7 @@ ZMM_INTERNAL uint32_t ground_heap_id_take(void); /* 0: none left */
 ZMM_INTERNAL void ground_heap_id_give_back(uint32_t id);
 /* A record for a chunk in the range (memory committed), or for `address` elsewhere; NULL when out of either. */
 ZMM_INTERNAL chunk_record *ground_chunk_take(void);
+ZMM_INTERNAL bool ground_range_is_full(void); /* then chunks are mapped elsewhere and adopted */
 ZMM_INTERNAL chunk_record *ground_chunk_adopt(void *address);
 /* Forgets the chunk; its memory in the range goes back to the kernel. */
 ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);

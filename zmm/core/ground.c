@@ -131,6 +131,13 @@ static void ground_record_give_back(ground_zone *zone, chunk_record *record) {
     zone->free_list = record->slot_index + 1;
 }
 
+ZMM_INTERNAL bool ground_range_is_full(void) {
+    ground_lock();
+    const bool is_full = ground_range_zone.free_list == 0 && ground_range_zone.fresh_slot == ground_range_zone.end_slot;
+    ground_unlock();
+    return is_full;
+}
+
 ZMM_INTERNAL chunk_record *ground_chunk_take(void) {
     ground_lock();
     chunk_record *record = ground_record_take(&ground_range_zone);

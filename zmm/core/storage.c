@@ -5,19 +5,22 @@
  * Serves: supply, chunk, huge, request. Never: counts bytes; that is the caller's business. */
 #include "core.h"
 
-ZMM_INTERNAL chunk_record *storage_chunk_acquire(zmm_heap *heap) {
-    chunk_record *chunk = NULL;
-    if (heap->has_storage) {
-        void *memory = heap->storage.handlers.chunk_alloc(&heap->storage, ZMM_CHUNK_BYTES, ZMM_CHUNK_BYTES);
-        if (memory != NULL) {
-            chunk = ground_chunk_adopt(memory);
-            if (chunk == NULL) {
-                heap->storage.handlers.chunk_free(&heap->storage, memory, ZMM_CHUNK_BYTES);
-            }
-        }
-    } else {
-        chunk = ground_chunk_take();
+/* A chunk outside the reserved range: from the handlers, or from the kernel when the range is full. */
+static chunk_record *storage_chunk_adopt(zmm_heap *heap) {
+    void *const memory = storage_huge_acquire(heap, ZMM_CHUNK_BYTES);
+    if (memory == NULL) {
+        return NULL;
     }
+    chunk_record *const chunk = ground_chunk_adopt(memory);
+    if (chunk == NULL) {
+        storage_huge_release(heap, memory, ZMM_CHUNK_BYTES);
+    }
+    return chunk;
+}
+
+ZMM_INTERNAL chunk_record *storage_chunk_acquire(zmm_heap *heap) {
+    chunk_record *const chunk =
+        heap->has_storage || ground_range_is_full() ? storage_chunk_adopt(heap) : ground_chunk_take();
     if (chunk != NULL) {
         chunk->heap = heap;
         chunk->mapping_index = heap->mapping_count++;
@@ -27,12 +30,13 @@ ZMM_INTERNAL chunk_record *storage_chunk_acquire(zmm_heap *heap) {
 
 ZMM_INTERNAL void storage_chunk_release(zmm_heap *heap, chunk_record *chunk) {
     void *const memory = (void *)chunk->base;
+    const bool is_in_range = ground_has_granule(ground_granule(memory));
     if (heap->foreign_base == chunk->base) {
         heap->foreign_base = 0;
     }
     ground_chunk_give_back(chunk);
-    if (heap->has_storage) {
-        heap->storage.handlers.chunk_free(&heap->storage, memory, ZMM_CHUNK_BYTES);
+    if (!is_in_range) {
+        storage_huge_release(heap, memory, ZMM_CHUNK_BYTES);
     }
 }
 

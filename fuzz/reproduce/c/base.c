@@ -63,12 +63,6 @@ static _Noreturn void differs(const char *field, const char *expected, const cha
     _exit(1);
 }
 
-static _Noreturn void unusable(const char *why, const char *what)
-{
-    fprintf(stderr, "cannot run: %s%s%s\n", why, what[0] != 0 ? ": " : "", what);
-    exit(2);
-}
-
 __attribute__((unused)) static void expect_number(const char *field, uint64_t expected, uint64_t actual)
 {
     char texts[2][32];

@@ -15,14 +15,13 @@ static struct mapping mappings[STORAGE_LIVE_MAX];
 static uint32_t mapping_count, live_count;
 static uint64_t fallible_count;
 
+static uint32_t storage_calls, storage_crc;
+
 static void digest_call(uint64_t kind, uint32_t mapping, uint64_t size_bytes, bool granted)
 {
-    static uint32_t calls, crc;
     uint64_t words[4] = {kind, mapping, size_bytes, granted ? 1 : 0};
-    calls++;
-    crc = crc_extend(crc, words, sizeof words);
-    storage_calls = calls;
-    storage_crc = crc;
+    storage_calls++;
+    storage_crc = crc_extend(storage_crc, words, sizeof words);
 }
 
 static bool call_must_fail(void)
@@ -34,6 +33,12 @@ static bool call_must_fail(void)
         }
     }
     return false;
+}
+
+static _Noreturn void unusable(const char *why, const char *what)
+{
+    fprintf(stderr, "cannot run: %s%s%s\n", why, what[0] != 0 ? ": " : "", what);
+    exit(2);
 }
 
 static uint64_t whole_pages(uint64_t size_bytes)
@@ -74,28 +79,42 @@ static struct mapping *mapping_of(const void *address)
     return NULL;
 }
 
-static void *storage_alloc(uint64_t size_bytes)
+/* Counts a call for a mapping; true when it is granted. */
+static bool grant(uint64_t size_bytes)
 {
     bool granted = !call_must_fail() && size_bytes <= STORAGE_BYTES_MAX && live_count < STORAGE_LIVE_MAX;
+    if (!granted) {
+        digest_call(CALL_ALLOC, NO_MAPPING, size_bytes, false);
+    }
+    return granted;
+}
+
+/* Enters a granted mapping, after making its bytes from `guard_bytes` on accessible. */
+static void enter(unsigned char *base, uint64_t size_bytes, uint64_t guard_bytes)
+{
+    size_t index = 0;
+    while (mappings[index].base != NULL) {
+        index++;
+    }
+    if (mprotect(base + guard_bytes, whole_pages(size_bytes) - guard_bytes, PROT_READ | PROT_WRITE) != 0) {
+        unusable("no memory left", "");
+    }
+    mappings[index] = (struct mapping){base, whole_pages(size_bytes), mapping_count++};
+    live_count++;
+    digest_call(CALL_ALLOC, mappings[index].number, size_bytes, true);
+}
+
+static void *storage_alloc(uint64_t size_bytes)
+{
     if (size_bytes == 0) {
         differs("storage", "a size", "a call for no bytes");
     }
-    if (!granted) {
-        digest_call(CALL_ALLOC, NO_MAPPING, size_bytes, false);
+    if (!grant(size_bytes)) {
         return NULL;
-    }
-    size_t free_index = 0;
-    while (mappings[free_index].base != NULL) {
-        free_index++;
     }
     /* Room to grow is set aside with each mapping. */
     unsigned char *base = map_aligned(STORAGE_BYTES_MAX);
-    if (mprotect(base, whole_pages(size_bytes), PROT_READ | PROT_WRITE) != 0) {
-        unusable("no memory left", "");
-    }
-    mappings[free_index] = (struct mapping){base, whole_pages(size_bytes), mapping_count++};
-    live_count++;
-    digest_call(CALL_ALLOC, mappings[free_index].number, size_bytes, true);
+    enter(base, size_bytes, 0);
     return base;
 }
 
@@ -143,4 +162,16 @@ static bool storage_extend(void *address, uint64_t old_bytes, uint64_t new_bytes
 {
     bool fails = call_must_fail();
     return storage_resize(CALL_EXTEND, address, old_bytes, new_bytes, STORAGE_EXTENDS && !fails);
+}
+
+/* Fills in where a block lies. */
+static void look_at_place(const void *block)
+{
+    seen.storage_calls = storage_calls;
+    seen.storage_crc = storage_crc;
+    if (block != NULL) {
+        const struct mapping *mapping = mapping_of(block);
+        seen.mapping = mapping != NULL ? mapping->number : OUTSIDE_MAPPING;
+        seen.offset = mapping != NULL ? (uintptr_t)block - (uintptr_t)mapping->base : 0;
+    }
 }

@@ -1,0 +1,82 @@
+"""Runs the tests: once on the installed build, then those that are not slow on the coverage variant, for the numbers.
+
+With arguments, one pytest run with these.  Needs .venv (ci/setup).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import variants
+
+ROOT = variants.ROOT
+BIN = variants.BIN
+REPORTS = ROOT / "build" / "reports"
+
+
+def run(what: str, command: list[str], environment: dict[str, str]) -> int:
+    """Run one step, say how long it took, and return its status."""
+    print(f"\n== {what}", flush=True)
+    started = time.monotonic()
+    status = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    print(f"== {what}: status {status}, {time.monotonic() - started:.0f} seconds", flush=True)
+    return status
+
+
+def with_tools() -> dict[str, str]:
+    """Return the environment in which .venv is active."""
+    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
+    return dict(os.environ, PATH=path, VIRTUAL_ENV=str(BIN.parent), PYTHONSAFEPATH="1")
+
+
+def coverage() -> int:
+    """Run the tests that are not slow on the coverage variant, and print lines and branches of Python and of C."""
+    folder = variants.build("coverage")
+    for counters in folder.rglob("*.gcda"):
+        counters.unlink()
+    for data in ROOT.glob(".coverage*"):
+        data.unlink()
+    environment = {**with_tools(), **variants.environment_for("coverage"), "COVERAGE_FILE": str(ROOT / ".coverage")}
+    tools = with_tools()
+    statuses = [
+        run(
+            "tests on the coverage variant",
+            [str(BIN / "coverage"), "run", "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider"],
+            environment,
+        ),
+        run("collecting", [str(BIN / "coverage"), "combine", "-q"], tools),
+        run("lines and branches of Python", [str(BIN / "coverage"), "report"], tools),
+        run(
+            "lines and branches of C",
+            [
+                *(str(BIN / "gcovr"), "--root", str(ROOT), str(folder), "--filter", "zmm/core/"),
+                # An assert's other branch is never taken: that is its point.
+                *("--exclude-branches-by-pattern", r".*zmm_assert\(", "--exclude-unreachable-branches"),
+                *("--merge-mode-functions", "merge-use-line-0", "--txt-metric", "branch", "--txt", "-"),
+                *("--html-details", str(REPORTS / "core.html"), "--json-summary", str(REPORTS / "core.json")),
+            ],
+            tools,
+        ),
+    ]
+    return max(abs(status) for status in statuses)
+
+
+def main(arguments: list[str]) -> int:
+    """Run all, and return the first status that is not 0."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    tools = with_tools()
+    if arguments:
+        return run("tests", [str(BIN / "pytest"), *arguments], tools)
+    status = run("tests", [str(BIN / "pytest"), "-q", f"--junit-xml={REPORTS / 'tests.xml'}"], tools)
+    try:
+        return status or coverage()
+    except variants.VariantError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,152 @@
+"""`zmm bench suite`: how many operations a second each tier checks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+
+from zmm_model.op import Settings
+
+from ..compare import first_unfit_row
+from ..driver import Driver
+from ..errors import CLEAN, COUNTEREXAMPLE, UserError
+from ..report.simple import write_simple
+from ..targets import Target, find_target
+from ..tiers import TIERS
+from ..tiers.base import SKIPPED, Budget, Task, TierResult, no_tick
+from ..wire import Burst, BurstFlag, BurstProfile
+from . import options
+from .output import check_writable, make_console, write_file
+
+SUITES = ("suite",)
+# Checked operations a second that the tiers must not fall below on two free cores.
+FLOORS = {"lockstep": 100_000, "burst": 5_000_000, "oracle": 20_000}
+_BURST_OPERATIONS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """One measured rate; ``floor`` is 0 where none is promised."""
+
+    name: str
+    status: str
+    operations: int
+    seconds: float
+    operations_per_second: float
+    floor: int
+    remark: str
+
+
+def command(
+    suites: Annotated[list[str] | None, typer.Argument(metavar="[SUITE]...", help="which ones: suite")] = None,
+    target: options.Target = "zmm",
+    edition: options.Edition = None,
+    seed: options.Seed = 0,
+    time_budget: options.TimeBudget = "30s",
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="worker processes", min=1, max=64)] = 2,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """
+    Measure the suite itself: checked operations per second of each tier, beside the floors promised for two cores.
+
+    Exit code 1 when a rate is below its floor or a tier finds a divergence.
+
+    Examples:
+
+        zmm bench suite
+
+        zmm bench suite --time-budget 60s --json rates.json
+    """
+    for suite in suites or SUITES:
+        if suite not in SUITES:
+            raise UserError(f"unknown suite {suite!r}; there is {', '.join(SUITES)}")
+    seconds = options.parse_duration(time_budget)
+    rules = options.parse_edition(edition, target)
+    check_writable(json)
+    task = Task(target, rules, options.parse_seed(seed), jobs=jobs)
+    found = find_target(target)
+    console = make_console()
+    rates: list[Rate] = []
+    for rate in measure(task, found, seconds):
+        rates.append(rate)
+        if not quiet:
+            floor = f" (floor {rate.floor:,})" if rate.floor else ""
+            remark = f"  {rate.remark}" if rate.remark else ""
+            console.print(
+                f"{rate.name:<11}{rate.operations_per_second:>14,.0f} operations/s{floor}  {rate.status}{remark}",
+                markup=False,
+                soft_wrap=True,
+            )
+    failed = [rate.name for rate in rates if rate.status in ("below", "fail")]
+    status = "fail" if failed else "pass"
+    said = f"below their floor or diverging: {', '.join(failed)}" if failed else "no rate is below its floor"
+    console.print(f"zmm bench suite: {said} ({os.cpu_count()} cpus, {jobs} workers)", markup=False, soft_wrap=True)
+    if json is not None:
+        write_file(
+            json,
+            write_simple(
+                status,
+                suite="suite",
+                target=target,
+                edition=rules,
+                cpus=os.cpu_count() or 0,
+                jobs=jobs,
+                rates=[asdict(rate) for rate in rates],
+            ),
+        )
+    raise typer.Exit(COUNTEREXAMPLE if failed else CLEAN)
+
+
+def measure(task: Task, target: Target, seconds: float) -> Iterator[Rate]:
+    """Each tier for its share of the time, and native bursts."""
+    share = seconds / (len(TIERS) + 1)
+    yield measure_bursts(task, target, share)
+    for tier in TIERS:
+        result = TierResult(tier.name)
+        begin = time.monotonic()
+        tier.run(task, Budget(share), result, no_tick)
+        result.seconds = time.monotonic() - begin
+        result.settle()
+        yield _rate(
+            tier.name,
+            result.operations,
+            result.seconds,
+            "skipped" if result.status == SKIPPED else "fail" if result.findings else "",
+            result.reason if result.status == SKIPPED else "",
+        )
+
+
+def measure_bursts(task: Task, target: Target, seconds: float) -> Rate:
+    """Native bursts, each checked by a walk of the heap at its end."""
+    budget = Budget(seconds)
+    driver = Driver(target, task.edition)
+    operations = 0
+    failed = ""
+    try:
+        number = 0
+        begin = time.monotonic()
+        while not budget.spent():
+            burst = Burst(task.seed + number, _BURST_OPERATIONS, BurstProfile.SMALL, BurstFlag.GC)
+            trace = driver.run_bursts(Settings(), [burst])
+            operations += burst.operations
+            number += 1
+            if first_unfit_row(trace.rows, 3) is not None:
+                failed = "fail"
+                break
+        return _rate("burst", operations, time.monotonic() - begin, failed, "small blocks, check at the end")
+    finally:
+        driver.close()
+
+
+def _rate(name: str, operations: int, seconds: float, status: str, remark: str) -> Rate:
+    per_second = operations / seconds if seconds > 0 else 0.0
+    floor = FLOORS.get(name, 0)
+    if not status:
+        status = "below" if floor and per_second < floor else "ok"
+    return Rate(name, status, operations, round(seconds, 3), round(per_second, 1), floor, remark)

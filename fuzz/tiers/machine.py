@@ -1,0 +1,161 @@
+"""Tier `machine`: Hypothesis state machines over the Python API, in a process that may die."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from ..compare import RULES, Divergence, operation_at
+from ..program import Program, ProgramError
+from ..targets import find_target
+from ..text import parse_text
+from .base import INCONCLUSIVE, PASS, SKIPPED, Budget, Finding, Task, Tick, TierResult
+from .lockstep import Delta, absorb
+from .workers import Lost, Send, run_workers
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How much Hypothesis does: examples of one round and steps of an example."""
+
+    examples: int
+    steps: int
+    derandomized: bool = False
+
+
+PROFILES = {"dev": Profile(50, 30), "ci": Profile(200, 50, derandomized=True), "nightly": Profile(5000, 100)}
+_LEVELS = ("fast", "release", "debug")
+
+
+class Machine:
+    """Programs that Hypothesis makes up step by step, through `zmm.Heap`."""
+
+    name = "machine"
+    sentence = "Hypothesis state machines: the Python API, a runner and the exact model side by side"
+    goal = 0
+    share = 0.12
+
+    def run(self, task: Task, budget: Budget, result: TierResult, tick: Tick) -> None:
+        """Runs rounds of the profile in worker processes until the share is used up."""
+        target = find_target(task.target)
+        if target.kind != "zmm" or "/" in target.name:
+            result.status = SKIPPED
+            result.reason = f"{task.target} has no Python API; it is that of zmm, zmm:fast and zmm:debug"
+            return
+        if importlib.util.find_spec("hypothesis") is None:
+            result.status = SKIPPED
+            result.reason = "Hypothesis is not installed (pip install 'zmm[verify]')"
+            return
+        with tempfile.TemporaryDirectory(prefix="zmm-machine-") as directory:
+            journals = [str(Path(directory, f"journal-{worker}.zmm")) for worker in range(task.jobs)]
+            arguments = [
+                (task, worker, journals[worker], target.level, budget.seconds) for worker in range(task.jobs)
+            ]
+            for message in run_workers(f"{__name__}:work", arguments):
+                if isinstance(message, Lost):
+                    self._died(task, result, Path(journals[message.worker]), message)
+                else:
+                    absorb(message, result)
+                tick()
+        if result.status == PASS and not result.findings and not result.programs:
+            result.status = INCONCLUSIVE
+            result.reason = "the budget ended before the first example (give more with --time-budget)"
+
+    def _died(self, task: Task, result: TierResult, journal: Path, lost: Lost) -> None:
+        """A worker's death is a result: the journal says what it was about to do."""
+        if "SIGKILL" in lost.how or "SIGTERM" in lost.how:
+            absorb(lost, result)
+            return
+        program = read_journal(journal)
+        if program is None:
+            result.status = INCONCLUSIVE
+            result.reason = f"a worker died ({lost.how}) before its first operation"
+            return
+        step = len(program)
+        divergence = Divergence(
+            "DEATH", step, operation_at(program.operations, step), "status", "an answer", lost.how, RULES["DEATH"]
+        )
+        result.findings.append(
+            Finding(divergence, program, task.target, task.edition, note="found through the Python API")
+        )
+
+
+def read_journal(path: Path) -> Program | None:
+    """The program that a dead worker was about to perform; None when there is none."""
+    try:
+        # A line that was being written when the process died is no operation yet.
+        text, _, _ = path.read_bytes().rpartition(b"\n")
+        return parse_text(text + b"\n", str(path)) if text else None
+    except (OSError, ProgramError):
+        return None
+
+
+def work(send: Send, task: Task, worker: int, journal: str, level: str, seconds: float) -> None:
+    """A worker's loop: rounds of Hypothesis, each with a seed of its own."""
+    import hypothesis
+    from hypothesis import HealthCheck, Phase
+    from hypothesis.reporting import with_reporter
+    from hypothesis.stateful import run_state_machine_as_test
+
+    from ..driver import Driver
+    from .machine_rules import Diverged, HeapMachine
+
+    budget = Budget(seconds)
+    profile = PROFILES[task.profile]
+    counts = [0, 0]
+
+    def report(operations: int) -> None:
+        counts[0] += 1
+        counts[1] += operations
+        if budget.spent() and HeapMachine.failure is None:
+            raise _Enough
+
+    HeapMachine.edition = task.edition
+    HeapMachine.level = level
+    HeapMachine.driver = Driver(find_target(task.target), task.edition)
+    HeapMachine.journal = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    HeapMachine.report = staticmethod(report)
+    settings = hypothesis.settings(
+        max_examples=min(profile.examples, 50),
+        stateful_step_count=profile.steps,
+        deadline=None,
+        database=None,
+        print_blob=False,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink],
+    )
+    try:
+        for number in count():
+            HeapMachine.failure = None
+            seed = (task.seed * 1009 + worker) * 1_000_003 + number
+            machine = hypothesis.seed(seed)(type("Machine", (HeapMachine,), {}))
+            stopped = False
+            with with_reporter(lambda _text: None):
+                try:
+                    run_state_machine_as_test(machine, settings=settings)
+                except _Enough:
+                    stopped = True
+                except Diverged:
+                    pass
+            findings: tuple[Finding, ...] = ()
+            if HeapMachine.failure is not None:
+                program, divergence = HeapMachine.failure
+                findings = (
+                    Finding(divergence, program, task.target, task.edition, note="found through the Python API"),
+                )
+            send(Delta(counts[0], counts[1], findings))
+            counts[:] = [0, 0]
+            if stopped or findings or budget.spent():
+                return
+    finally:
+        HeapMachine.driver.close()
+        os.close(HeapMachine.journal)
+
+
+class _Enough(BaseException):
+    """The share is used up: ends Hypothesis from inside an example without being an error to it."""

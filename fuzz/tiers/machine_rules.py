@@ -1,0 +1,332 @@
+"""The state machine of tier `machine`: rules of three kinds over one heap, seen by the API, the runner and the model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+from zlib import crc32
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+import zmm
+from zmm_model.exact import ExactHeap
+from zmm_model.image import HeapImage
+from zmm_model.op import Operation, Settings
+from zmm_model.outcome import Row
+
+from ..boundaries import BIN_EDGES, CHUNK_BYTES, HUGE_EDGES, LARGE_EDGES, PAGE_EDGES
+from ..compare import Divergence, exact_divergence, name_difference
+from ..driver import Driver
+from ..predict import pack_rows
+from ..program import Program
+from ..text import FIRST_LINE, operation_line, settings_line
+from ..wire import CLOSE_STEP, Burst, BurstFlag, BurstProfile, TextArea, pack_open, pack_steps
+from .api_heap import ApiHeap
+
+_LABELS = 24
+_HUGE_MAX = 8 * CHUNK_BYTES
+
+SIZES = st.one_of(
+    st.integers(0, 128),
+    st.sampled_from(BIN_EDGES),
+    st.sampled_from(PAGE_EDGES),
+    st.sampled_from(LARGE_EDGES),
+    st.sampled_from([size for size in HUGE_EDGES if size <= _HUGE_MAX]),
+    st.sampled_from([2**64 - 1, 2**64 - 4096, 2**63]),
+)
+COUNTS = st.sampled_from([0, 1, 2, 3, 7, 2**32, 2**63])
+PICKS = st.integers(0, _LABELS - 1)
+TEXTS = st.binary(max_size=12).map(lambda raw: bytes(byte or 1 for byte in raw))
+SETTINGS = st.builds(
+    Settings,
+    limit_bytes=st.sampled_from([None, None, CHUNK_BYTES, 2 * CHUNK_BYTES, 3 * CHUNK_BYTES + 4096]),
+    storage=st.just("handlers"),
+    extend=st.booleans(),
+    truncate=st.booleans(),
+    failing_calls=st.sampled_from([(), (), (), (2,), (3,), (2, 3, 4)]),
+)
+_ALLOCATING = frozenset(("alloc", "calloc", "safe_alloc", "realloc", "realloc2", "safe_realloc", "strdup", "strndup"))
+
+
+class Diverged(AssertionError):
+    """The heap and the model disagree. The divergence itself stays with the machine, free of addresses."""
+
+
+class HeapMachine(RuleBasedStateMachine):
+    """
+    One heap, three views: the Python API, a runner with the same library, and the exact model.
+
+    Fine rules perform one operation through the API and compare its row at once. Burst rules have the runner perform
+    everything so far and then some hundred operations in one native call. Lifecycle rules end requests, collect,
+    set limits, use a second heap beside the first, and compare whole snapshots.
+    """
+
+    edition: ClassVar[str] = "zmm"
+    level: ClassVar[str] = "release"
+    driver: ClassVar[Driver]
+    journal: ClassVar[int] = -1  # a file: what is about to be done, for whoever finds this process dead
+    report: ClassVar[Callable[[int], None]] = staticmethod(lambda operations: None)
+    failure: ClassVar[tuple[Program, Divergence] | None] = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[Operation] = []
+        self.rows: list[tuple[Any, ...]] = []
+        self.other: tuple[ApiHeap, ExactHeap] | None = None
+        self.live: list[int] = []
+        self.settings = Settings()
+        self.model: ExactHeap | None = None
+        self.api: ApiHeap | None = None
+        self.sent = 0
+
+    # ---- life ----------------------------------------------------------------------------------------------------
+
+    @initialize(settings=SETTINGS)
+    def open(self, settings: Settings) -> None:
+        """Opens the heap in all three views."""
+        self.settings = settings
+        os.ftruncate(self.journal, 0)
+        os.lseek(self.journal, 0, os.SEEK_SET)
+        self._note(f"{FIRST_LINE}\n{settings_line(settings)}\n")
+        self.model = ExactHeap(settings, self.edition)
+        self.rows.append(self.model.open())
+        self.api = ApiHeap(settings, self.edition, self.level)
+
+    def teardown(self) -> None:
+        """Compares the whole program once more, natively, and ends the heap."""
+        try:
+            if self.model is not None:
+                self.compare_snapshots()
+                self.run_native()
+        finally:
+            for heap in (self.api, self.other[0] if self.other else None):
+                if heap is not None:
+                    heap.close()
+            HeapMachine.report(len(self.operations))
+
+    # ---- fine rules ----------------------------------------------------------------------------------------------
+
+    @rule(size=SIZES)
+    def alloc(self, size: int) -> None:
+        """Takes a block."""
+        self.perform(Operation("alloc", self._spare(), size))
+
+    @rule(count=COUNTS, size=SIZES, zeroed=st.booleans())
+    def alloc_product(self, count: int, size: int, zeroed: bool) -> None:
+        """Takes a block of count * size bytes, zeroed, or with an offset."""
+        if count > 7 or count * size <= _HUGE_MAX or size >= 2**63:
+            word, offset = ("calloc", 0) if zeroed else ("safe_alloc", size & 0xFF)
+            self.perform(Operation(word, self._spare(), count, size, offset))
+
+    @rule(pick=PICKS, size=SIZES)
+    def realloc(self, pick: int, size: int) -> None:
+        """Resizes a block (or takes one, if there is none)."""
+        self.perform(Operation("realloc", self._live(pick), size))
+
+    @rule(pick=PICKS, size=SIZES, copy=SIZES)
+    def realloc2(self, pick: int, size: int, copy: int) -> None:
+        """Resizes a block, with a bound on what moves along."""
+        self.perform(Operation("realloc2", self._live(pick), size, copy))
+
+    @rule(pick=PICKS)
+    def free(self, pick: int) -> None:
+        """Gives a block back."""
+        self.perform(Operation("free", self._live(pick)))
+
+    @rule(text=TEXTS, length=st.one_of(st.none(), st.integers(0, 12)))
+    def copy_text(self, text: bytes, length: int | None) -> None:
+        """Copies a text, whole or its beginning."""
+        if length is None:
+            self.perform(Operation("strdup", self._spare(), text=text))
+        else:
+            self.perform(Operation("strndup", self._spare(), min(length, len(text)), text=text))
+
+    # ---- burst rules ---------------------------------------------------------------------------------------------
+
+    @rule(
+        profile=st.sampled_from(list(BurstProfile)),
+        seed=st.integers(0, 2**32 - 1),
+        count=st.sampled_from([16, 64, 256]),
+    )
+    def burst(self, profile: BurstProfile, seed: int, count: int) -> None:
+        """Some hundred operations in one native call; API and model follow."""
+        burst = Burst(seed, count, profile, BurstFlag.GC, labels=_LABELS)
+        operations = self.driver.expand(burst)
+        if any(operation.a > _HUGE_MAX or operation.b > _HUGE_MAX for operation in operations):
+            return  # beyond the windows of the API's storage
+        assert self.model is not None and self.api is not None
+        self._note("".join(map(_line, operations)))
+        rows = [self.model.step(operation) for operation in operations]
+        self.run_native(burst, rows)
+        self.operations += operations
+        self.rows += rows
+        for operation, expected in zip(operations, rows, strict=True):
+            self._compare(operation, expected, self.api.perform(operation))
+        self._count_live()
+
+    # ---- lifecycle rules -----------------------------------------------------------------------------------------
+
+    @rule(
+        word=st.sampled_from(["gc", "reset_peak", "request_end", "check"]),
+    )
+    def whole_heap(self, word: str) -> None:
+        """Something that concerns the whole heap."""
+        self.perform(Operation(word))
+
+    @rule(chunks=st.integers(1, 6), delta=st.sampled_from([0, -1, 4096]))
+    def limit(self, chunks: int, delta: int) -> None:
+        """Sets the limit."""
+        self.perform(Operation("limit", -1, max(CHUNK_BYTES, chunks * CHUNK_BYTES + delta)))
+
+    @rule(size=st.sampled_from([40, 5000, CHUNK_BYTES]), word=st.sampled_from(["alloc", "request_end", "gc"]))
+    def second_heap(self, size: int, word: str) -> None:
+        """Uses another heap in the same process: neither must notice the other."""
+        if self.other is None:
+            settings = Settings()
+            self.other = (ApiHeap(settings, self.edition, self.level), ExactHeap(settings, self.edition))
+            self.other[1].open()
+        api, model = self.other
+        label = len(model.blocks) if word == "alloc" else -1
+        operation = Operation(word, label, size if word == "alloc" else 0)
+        self._compare(operation, model.step(operation), api.perform(operation))
+
+    @precondition(lambda self: len(self.operations) % 8 == 7)
+    @invariant()
+    def compare_snapshots(self) -> None:
+        """The API's snapshot is the model's image."""
+        if self.api is None or self.model is None:
+            return
+        self.api.heap.check()
+        difference = snapshot_difference(self.api.heap.snapshot(), self.model.image())
+        if difference:
+            what, expected, actual = difference
+            self._fail(
+                Divergence(
+                    "EXACT-STATE",
+                    len(self.operations),
+                    self.operations[-1] if self.operations else Operation("check"),
+                    what,
+                    expected,
+                    actual,
+                    "The snapshot shows the chunks, pages, free slots and huge blocks of the exact model.",
+                )
+            )
+
+    # ---- what the rules share ------------------------------------------------------------------------------------
+
+    def perform(self, operation: Operation) -> None:
+        """One operation through the API, compared at once."""
+        if operation.label >= _LABELS:
+            return
+        assert self.model is not None and self.api is not None
+        self._note(_line(operation))
+        self.operations.append(operation)
+        expected = self.model.step(operation)
+        self.rows.append(expected)
+        self._compare(operation, expected, self.api.perform(operation))
+        if operation.word in _ALLOCATING or operation.word in ("free", "request_end"):
+            self._count_live()
+
+    def run_native(self, burst: Burst | None = None, rows: Sequence[tuple[Any, ...]] = ()) -> None:
+        """
+        The program so far on the runner, in one call, with a burst at its end.
+
+        The rows of the program are compared one by one, those of the burst by their digest.
+        """
+        texts = TextArea()
+        steps = pack_open(self.settings, texts, edition=self.edition) + pack_steps(self.operations, texts)
+        if burst is not None:
+            steps += burst.pack()
+        trace = self.driver.run_packed(steps + CLOSE_STEP, bytes(texts))
+        expected = pack_rows([*self.rows])
+        divergence = exact_divergence(
+            self.operations, expected, trace.rows[: len(expected)], death=trace.death, messages=trace.messages
+        )
+        if divergence is None and burst is not None:
+            row = Row._make(rows[-1])._replace(value=crc32(pack_rows(rows)))
+            divergence = exact_divergence(
+                (),
+                pack_rows([tuple(row)]),  # type: ignore[list-item]
+                trace.rows[len(expected) : len(expected) + len(pack_rows([tuple(row)]))],  # type: ignore[list-item]
+                death=trace.death,
+            )
+            if divergence is not None:
+                self.operations += self.driver.expand(burst)
+        if divergence is not None:
+            self._fail(divergence)
+
+    def _compare(self, operation: Operation, expected: tuple[Any, ...], actual: Row) -> None:
+        wanted = Row._make(expected)
+        if operation.word == "check":
+            wanted = wanted._replace(value=0)
+        if wanted != actual:
+            self._fail(name_difference(operation, len(self.operations), wanted, actual))
+
+    def _fail(self, divergence: Divergence) -> None:
+        HeapMachine.failure = (Program(self.settings, tuple(self.operations), (), "tier machine"), divergence)
+        raise Diverged(divergence.story())
+
+    def _note(self, text: str) -> None:
+        os.write(self.journal, text.encode())
+
+    def _spare(self) -> int:
+        """The lowest label without a block."""
+        live = set(self.live)
+        return next(label for label in range(_LABELS + 1) if label not in live)
+
+    def _live(self, pick: int) -> int:
+        """A label with a block; label 0 when there is none."""
+        return self.live[pick % len(self.live)] if self.live else 0
+
+    def _count_live(self) -> None:
+        assert self.model is not None
+        self.live = sorted(self.model.blocks)
+
+
+def _line(operation: Operation) -> str:
+    return operation_line(operation, f"b{operation.label}" if operation.label >= 0 else "") + "\n"
+
+
+def snapshot_difference(snapshot: zmm.Snapshot, image: HeapImage) -> tuple[str, str, str] | None:
+    """What differs first between the API's snapshot and the model's image: its name, expected, actual."""
+    expected_chunks = [
+        (
+            chunk.mapping,
+            chunk.number,
+            chunk.free_pages,
+            chunk.free_tail,
+            chunk.free_map,
+            tuple((run.page_index, run.pages, run.bin_index) for run in chunk.runs),
+        )
+        for chunk in image.chunks
+    ]
+    actual_chunks = [
+        (
+            chunk.mapping_index,
+            chunk.number,
+            chunk.free_pages,
+            chunk.free_tail,
+            chunk.used_map,
+            tuple((run.page_index, run.page_count, run.bin_index) for run in chunk.runs),
+        )
+        for chunk in snapshot.chunks
+    ]
+    if len(expected_chunks) != len(actual_chunks):
+        return "chunks", str(len(expected_chunks)), str(len(actual_chunks))
+    for expected, actual in zip(expected_chunks, actual_chunks, strict=True):
+        if expected != actual:
+            return f"chunk {expected[0]}", str(expected), str(actual)
+    cached = tuple(chunk.mapping_index for chunk in snapshot.cached_chunks)
+    if cached != image.cached:
+        return "cached chunks", str(image.cached), str(cached)
+    for bin_index, (slots, free) in enumerate(zip(image.free_slots, snapshot.bins, strict=True)):
+        found = tuple((slot.mapping_index, slot.offset_bytes) for slot in free)
+        if found != slots:
+            return f"free slots of bin {bin_index}", str(slots[:8]), str(found[:8])
+    huge = tuple((block.mapping_index, block.size_bytes) for block in snapshot.huge)
+    wanted = tuple((block.mapping, block.block_bytes) for block in image.huge)
+    if huge != wanted:
+        return "huge blocks", str(wanted), str(huge)
+    return None

@@ -1,0 +1,219 @@
+/* panic.c -- zendmm.md section 17: every misuse that a level finds, at every call that finds it. */
+#include "../storage.h"
+
+#define OTHERS "not a block of this heap"
+#define INSIDE "not the start of a block"
+#define DEAD "not a live slot"
+
+/* The three calls that take a block agree about an address that is none. */
+#define EXPECT_NO_BLOCK(heap, reason, address)                                                                         \
+    do {                                                                                                               \
+        char *const address_ = (address);                                                                              \
+        EXPECT_PANIC(reason, zmm_heap_free(heap, address_));                                                           \
+        EXPECT_PANIC(reason, zmm_heap_realloc(heap, address_, 10));                                                    \
+        EXPECT_PANIC(reason, zmm_heap_block_size(heap, address_));                                                     \
+    } while (0)
+
+/* Addresses that never were the allocator's. */
+CASE(foreign_addresses_panic) {
+    zmm_heap *const heap = new_heap();
+    static char in_the_program[4096];
+    char on_the_stack[16];
+    EXPECT_NO_BLOCK(heap, OTHERS, in_the_program);
+    EXPECT_NO_BLOCK(heap, OTHERS, on_the_stack);
+    EXPECT_NO_BLOCK(heap, OTHERS, (char *)(uintptr_t)8);
+    EXPECT_NO_BLOCK(heap, OTHERS, (char *)UINTPTR_MAX);
+    EXPECT_NO_BLOCK(heap, OTHERS, (char *)(ground.base - 1));
+    EXPECT_NO_BLOCK(heap, OTHERS, (char *)(ground.base + 5 * ZMM_CHUNK_BYTES)); /* in the range, no chunk yet */
+    EXPECT_NO_BLOCK(heap, OTHERS, (char *)(ground.base + 60000 * ZMM_CHUNK_BYTES)); /* no record either */
+    EXPECT_PANIC(OTHERS, zmm_heap_block_size(heap, NULL));
+}
+
+/* Blocks of another heap. */
+CASE(blocks_of_another_heap_panic) {
+    zmm_heap *const heap = new_heap();
+    zmm_heap *const other = new_heap();
+    alloc_of(heap, 40);
+    EXPECT_NO_BLOCK(heap, OTHERS, alloc_of(other, 40));
+    EXPECT_NO_BLOCK(heap, OTHERS, pages_of(other, 2));
+    EXPECT_NO_BLOCK(heap, OTHERS, alloc_of(other, 3 * MEBIBYTE));
+    store_prepare();
+    EXPECT_NO_BLOCK(heap, OTHERS, alloc_of(store_heap(ZMM_EDITION_ZMM, &store_handlers), 40));
+}
+
+/* The inside of a large block, a free page, the first page of a chunk. */
+CASE(inside_of_large_blocks_and_free_pages_panic) {
+    zmm_heap *const heap = new_heap();
+    char *const large = pages_of(heap, 3);
+    EXPECT_NO_BLOCK(heap, INSIDE, large + 1);
+    EXPECT_NO_BLOCK(heap, INSIDE, large + 8);
+    EXPECT_NO_BLOCK(heap, INSIDE, large + 4096);
+    EXPECT_NO_BLOCK(heap, INSIDE, large + 3 * 4096);
+    EXPECT_NO_BLOCK(heap, INSIDE, chunk_page(heap->main_chunk, 0));
+    EXPECT_NO_BLOCK(heap, INSIDE, chunk_page(heap->main_chunk, 0) + 64);
+}
+
+/* The inside of a slot: found from level release on; level fast accepts it, as PHP 8.2 does. */
+CASE(inside_of_slots_panics_from_level_release_on) {
+    zmm_heap *const heap = new_heap();
+    char *const slot = alloc_of(heap, 320);
+#if ZMM_LIVE_BITS
+    for (size_t inside = 1; inside < 320; inside += inside < 16 ? 1 : 61) {
+        EXPECT_NO_BLOCK(heap, DEAD, slot + inside);
+    }
+    EXPECT_NO_BLOCK(heap, DEAD, slot + 64 * 320 - 320); /* the last slot, never handed out */
+#else
+    EXPECT_EQUAL(zmm_heap_block_size(heap, slot + 8), 320);
+    zmm_heap_free(heap, slot + 8);
+    EXPECT(alloc_of(heap, 320) == slot + 8);
+#endif
+}
+
+/* The inside of a huge block is no block. */
+CASE(inside_of_huge_blocks_panics) {
+    zmm_heap *const heap = new_heap();
+    char *const huge = alloc_of(heap, 3 * MEBIBYTE);
+    EXPECT_NO_BLOCK(heap, OTHERS, huge + 8);
+    EXPECT_NO_BLOCK(heap, OTHERS, huge + 4096);
+    EXPECT_NO_BLOCK(heap, OTHERS, huge + 2 * MEBIBYTE);
+}
+
+/* Freed twice: large and huge blocks always, slots from level release on (at level fast the list becomes cyclic, and
+ * the size goes down twice: observed in PHP 8.2). */
+CASE(blocks_freed_twice_panic) {
+    zmm_heap *const heap = new_heap();
+    alloc_of(heap, 1000);
+    char *const large = pages_of(heap, 2);
+    char *const huge = alloc_of(heap, 3 * MEBIBYTE);
+    char *const slot = alloc_of(heap, 100);
+    zmm_heap_free(heap, large);
+    zmm_heap_free(heap, huge);
+    zmm_heap_free(heap, slot);
+    EXPECT_NO_BLOCK(heap, INSIDE, large);
+    EXPECT_NO_BLOCK(heap, OTHERS, huge);
+#if ZMM_LIVE_BITS
+    EXPECT_NO_BLOCK(heap, DEAD, slot);
+#else
+    zmm_heap_free(heap, slot);
+    EXPECT(alloc_of(heap, 100) == slot && alloc_of(heap, 100) == slot);
+#endif
+}
+
+/* Blocks whose pages or chunk have gone: collected, cached, unmapped, or ended with their request. */
+CASE(blocks_of_gone_pages_panic) {
+    zmm_heap *const heap = new_heap();
+    char *const slot = alloc_of(heap, 100);
+    zmm_heap_free(heap, slot);
+    zmm_heap_gc(heap);
+    EXPECT_NO_BLOCK(heap, INSIDE, slot);
+    chunk_full(heap);
+    char *const second = chunk_full(heap);
+    char *const third = chunk_full(heap);
+    zmm_heap_free(heap, third); /* unmapped */
+    zmm_heap_free(heap, second); /* cached */
+    EXPECT_NO_BLOCK(heap, OTHERS, third);
+    EXPECT_NO_BLOCK(heap, INSIDE, second);
+    zmm_heap_shutdown(heap, false, true);
+    alloc_of(heap, 40);
+    EXPECT_NO_BLOCK(heap, INSIDE, slot + 4096);
+}
+
+/* The same for heaps on storage handlers, whose chunks lie outside the range. */
+CASE(misuse_of_storage_heaps_panics) {
+    store_prepare();
+    zmm_heap *const heap = store_heap(ZMM_EDITION_ZMM, &store_handlers);
+    char *const slot = alloc_of(heap, 100);
+    char *const large = pages_of(heap, 3);
+    chunk_full(heap);
+    char *const gone = chunk_full(heap);
+    zmm_heap_free(heap, gone);
+    EXPECT_NO_BLOCK(heap, INSIDE, large + 4096);
+    EXPECT_NO_BLOCK(heap, INSIDE, large + 1);
+    EXPECT_NO_BLOCK(heap, OTHERS, gone);
+    EXPECT_NO_BLOCK(heap, OTHERS, alloc_of(store_heap(ZMM_EDITION_ZMM, &store_handlers), 100));
+    zmm_heap_free(heap, slot);
+#if ZMM_LIVE_BITS
+    EXPECT_NO_BLOCK(heap, DEAD, slot);
+    EXPECT_NO_BLOCK(heap, DEAD, slot + 4);
+#endif
+}
+
+/* What is written into a free slot is found when the slot is taken, and by gc. At level fast the first word is believed:
+ * a slot outside the bin is found by gc only. */
+CASE(writes_into_free_slots_panic) {
+    zmm_heap *const heap = new_heap();
+    char *const slot = alloc_of(heap, 96);
+    zmm_heap_free(heap, slot);
+#if ZMM_SEALED_LINKS
+    static const char written[] = "a free slot was written to", astray[] = "a free list leads out of the heap";
+    for (size_t at = 0; at < 16; at++) {
+        EXPECT_PANIC(written, slot[at] ^= 1; zmm_heap_alloc(heap, 96));
+    }
+    EXPECT_PANIC(written, slot[7] ^= 1; zmm_heap_gc(heap));
+    EXPECT_PANIC(written, memset(slot, 'A', 12); zmm_heap_gc(heap));
+    /* Both words alike, as after a long overflow: the link opens to an address outside every chunk. */
+    EXPECT_PANIC(astray, memset(slot, 'A', 96); zmm_heap_alloc(heap, 96); zmm_heap_alloc(heap, 96));
+    EXPECT_PANIC(astray, memset(slot, 'A', 96); zmm_heap_gc(heap));
+    char *const tiny = alloc_of(heap, 8); /* one word, one copy */
+    zmm_heap_free(heap, tiny);
+    EXPECT_PANIC(astray, memset(tiny, 'A', 8); zmm_heap_alloc(heap, 8); zmm_heap_alloc(heap, 8));
+#else
+    static char elsewhere[64];
+    EXPECT_PANIC("a free list leads out of the heap", *(char **)(void *)slot = elsewhere; zmm_heap_gc(heap));
+#endif
+}
+
+/* Free lists that lead astray, with links that are whole: into another bin, a live slot, out of the heap, in a circle. */
+CASE(free_lists_that_lead_astray_panic) {
+    zmm_heap *const heap = new_heap();
+    static char elsewhere[64];
+    char *const live = alloc_of(heap, 96);
+    char *const large = pages_of(heap, 1);
+    char *const slot = alloc_of(heap, 96);
+    zmm_heap_free(heap, slot);
+    EXPECT_PANIC("a free list leads out of the heap", set_link(heap, 96, slot, elsewhere); zmm_heap_gc(heap));
+    EXPECT_PANIC("a free list leads out of its bin", set_link(heap, 96, slot, large); zmm_heap_gc(heap));
+    EXPECT_PANIC("a free list leads out of its bin", set_link(heap, 96, slot, alloc_of(heap, 40)); zmm_heap_gc(heap));
+    EXPECT_PANIC("a free list leads out of its bin", set_link(heap, 96, slot, alloc_of(new_heap(), 96));
+                 zmm_heap_gc(heap));
+    EXPECT_PANIC("a free list runs in a circle", set_link(heap, 96, slot, slot); zmm_heap_gc(heap));
+#if ZMM_LIVE_BITS
+    EXPECT_PANIC("a free list leads to a live slot", set_free_head(heap, 96, live); zmm_heap_alloc(heap, 96));
+    EXPECT_PANIC("a free list leads out of the heap", set_free_head(heap, 96, elsewhere); zmm_heap_alloc(heap, 96));
+    store_prepare();
+    zmm_heap *const stored = store_heap(ZMM_EDITION_ZMM, &store_handlers);
+    char *const stored_live = alloc_of(stored, 96);
+    EXPECT_PANIC("a free list leads to a live slot", set_free_head(stored, 96, stored_live); zmm_heap_alloc(stored, 96));
+    EXPECT_PANIC("a free list leads out of the heap", set_free_head(stored, 96, elsewhere); zmm_heap_alloc(stored, 96));
+    EXPECT_PANIC("a free list leads out of the heap", set_free_head(stored, 96, stored_live + 4);
+                 zmm_heap_alloc(stored, 96));
+#else
+    (void)live;
+#endif
+}
+
+/* Level debug (and every build with asserts) stops at a run that would overlap another; other levels do not ask. */
+CASE(asserts_panic_with_their_condition) {
+    zmm_heap *const heap = new_heap();
+    pages_of(heap, 2);
+#if ZMM_ASSERTS
+    EXPECT_PANIC("assertion failed: bits_all_clear(chunk->free_map, page_index, run_pages)",
+                 run_take(heap->main_chunk, 2, 1));
+    EXPECT_PANIC("assertion failed: heap->size_bytes >= bytes", usage_subtract(heap, 8193));
+#else
+    run_take(heap->main_chunk, 2, 1);
+    EXPECT_BROKEN(heap, "RUN-2");
+#endif
+}
+
+static void panic_note(zmm_heap *heap, const char *reason, const void *address, void *context) {
+    fprintf(stderr, "%d %s %d\n", context == &panic_context, reason, address == (const void *)heap);
+}
+
+/* The hook gets heap, reason, address and its context; when it returns, the process aborts all the same. */
+CASE(panic_hook_that_returns_does_not_save_the_process) {
+    zmm_heap *const heap = new_heap();
+    IN_CHILD(child, zmm_set_panic_hook(panic_note, &panic_context); zmm_heap_free(heap, heap));
+    EXPECT(WIFSIGNALED(child.wait_status) && WTERMSIG(child.wait_status) == SIGABRT);
+    EXPECT_TEXT(child.text, "1 not a block of this heap 1\nzend_mm_heap corrupted\n");
+}

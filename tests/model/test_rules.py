@@ -1,0 +1,236 @@
+"""Each rule of the abstract model fires on a row that breaks it, and on nothing that the exact model does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from zmm_model import RULES, AbstractHeap, ExactHeap, Operation, Row, Settings, Violation
+from zmm_model.outcome import (
+    BROKEN,
+    DONE,
+    NO_MAPPING,
+    PANIC,
+    REFUSED_LIMIT,
+    REFUSED_OVERFLOW,
+    REFUSED_SYSTEM,
+    SKIPPED,
+)
+
+from tests.model.conftest import CHUNK, MIB, PAGE, operations_from, settings_from
+
+SIZE_MAX = 2**64 - 1
+FULL = 511 * PAGE
+BLOCK = Operation("alloc", 1, 100)
+OTHER = Operation("alloc", 2, 100)
+HUGE = Operation("alloc", 3, 3 * MIB)
+CLOSE = Operation("close")
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A program whose last row is falsified: the rule that must notice, and how the row is changed."""
+
+    rule: str
+    program: tuple[Operation, ...]
+    change: dict[str, int]
+    settings: Settings = field(default_factory=lambda: Settings(storage="kernel"))
+    counters: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.rule}-{self.program[-1].word}-{'-'.join(self.change)}"
+
+
+NO_BLOCK = {"mapping": NO_MAPPING, "offset": 0, "block_bytes": 0}
+REFUSED = {"size": 100, "peak": 100, **NO_BLOCK}
+FILLED = Operation("alloc", 9, FULL)
+LIMITED = Settings(storage="kernel", limit_bytes=CHUNK)
+
+PLANTED = (
+    Planted("ABS-1", (BLOCK,), {"status": PANIC}),
+    Planted("ABS-1", (BLOCK, Operation("check")), {"status": BROKEN}),
+    Planted("ABS-1", (BLOCK, CLOSE), {"status": 0}),
+    Planted("ABS-2", (BLOCK,), {"status": SKIPPED}),
+    Planted("ABS-2", (BLOCK, BLOCK), {"status": DONE}),
+    Planted("ABS-2", (Operation("write", 1, 0, 1),), {"status": DONE}),
+    Planted("ABS-2", (Operation("gc"),), {}, counters=False),
+    Planted("ABS-3", (BLOCK, Operation("free", 1)), {"status": REFUSED_SYSTEM}),
+    Planted("ABS-4", (Operation("calloc", 1, 2**32, 2**32),), {"status": DONE}),
+    Planted("ABS-4", (Operation("calloc", 1, 2**32, 2**32),), {"status": REFUSED_LIMIT}),
+    Planted("ABS-4", (Operation("alloc", 1, SIZE_MAX - 4095),), {"status": REFUSED_OVERFLOW}),
+    Planted("ABS-5", (BLOCK,), {"status": REFUSED_LIMIT, **NO_BLOCK}),
+    Planted("ABS-6", (BLOCK,), {"status": REFUSED_SYSTEM, **NO_BLOCK}),
+    Planted("ABS-6", (BLOCK,), {"status": REFUSED_SYSTEM, **NO_BLOCK}, counters=False),
+    Planted("ABS-7", (FILLED, Operation("alloc", 1, 5000)), {"refused_bytes": 5000}, LIMITED),
+    Planted("ABS-7", (FILLED, Operation("alloc", 1, 5000)), {"text_crc": 1}, LIMITED),
+    Planted("ABS-7", (FILLED, Operation("alloc", 1, 3 * MIB)), {"refused_bytes": 5}, LIMITED),
+    Planted("ABS-7", (FILLED, Operation("alloc", 1, 50)), {"refused_bytes": 50}, LIMITED),
+    Planted("ABS-7", (BLOCK,), {"refused_bytes": 100}),
+    Planted("ABS-7", (Operation("calloc", 1, 2**32, 2**32),), {"text_crc": 0}),
+    Planted("ABS-8", (BLOCK,), NO_BLOCK),
+    Planted("ABS-8", (BLOCK, Operation("write", 1, 0, 1)), {"offset": 2 * PAGE}),
+    Planted("ABS-8", (BLOCK, Operation("write", 1, 0, 1)), {"block_bytes": 128}),
+    Planted("ABS-8", (BLOCK, Operation("free", 1)), {"mapping": 0, "offset": PAGE}),
+    Planted("ABS-8", (BLOCK, Operation("realloc", 1, SIZE_MAX)), NO_BLOCK),
+    Planted("ABS-9", (BLOCK,), {"block_bytes": 96}),
+    Planted("ABS-9", (BLOCK,), {"block_bytes": 99}, counters=False),
+    Planted("ABS-10", (BLOCK,), {"offset": PAGE + 4}),
+    Planted("ABS-10", (Operation("alloc", 1, 5000),), {"offset": PAGE + 8}),
+    Planted("ABS-10", (HUGE,), {"offset": PAGE}),
+    Planted("ABS-10", (BLOCK,), {"offset": 7}, counters=False),
+    Planted("ABS-11", (BLOCK, OTHER), {"offset": PAGE}),
+    Planted("ABS-11", (BLOCK, OTHER), {"offset": PAGE + 104}),
+    Planted("ABS-11", (OTHER, BLOCK, Operation("free", 2), OTHER), {"offset": PAGE + 8}),
+    Planted("ABS-11", (HUGE, OTHER), {"mapping": 1, "offset": 2 * MIB}),
+    Planted("ABS-11", (BLOCK, HUGE), {"mapping": 0, "offset": 0}),
+    Planted("ABS-11", (BLOCK, OTHER), {"offset": PAGE}, counters=False),
+    Planted("ABS-12", (BLOCK,), {"contents": 1}),
+    Planted("ABS-12", (BLOCK, CLOSE), {"contents": 1}),
+    Planted("ABS-13", (BLOCK,), {"size": 104}),
+    Planted("ABS-13", (BLOCK, Operation("free", 1)), {"size": 112}),
+    Planted("ABS-13", (HUGE,), {"size": 3 * MIB}),
+    Planted("ABS-13", (FILLED, BLOCK), {"size": FULL + 112, "peak": FULL + 112}, LIMITED),
+    Planted("ABS-14", (BLOCK,), {"peak": 100}),
+    Planted("ABS-14", (BLOCK, Operation("free", 1)), {"peak": 50}),
+    Planted("ABS-15", (BLOCK,), {"peak": 300}),
+    Planted("ABS-16", (BLOCK,), {"real_size": 2 * CHUNK, "real_peak": 2 * CHUNK}),
+    Planted("ABS-17", (HUGE,), {"real_peak": CHUNK}),
+    Planted("ABS-17", (HUGE, Operation("free", 3)), {"real_peak": CHUNK}),
+    Planted("ABS-18", (FILLED, Operation("alloc", 1, FULL)), {"limit": CHUNK}),
+    Planted(
+        "ABS-19", (BLOCK, Operation("free", 1)), {"real_size": 2 * CHUNK, "real_peak": 2 * CHUNK, "chunk_count": 2}
+    ),
+    Planted("ABS-20", (BLOCK,), {"limit": 5}),
+    Planted("ABS-20", (Operation("limit", a=CHUNK),), {"value": 0}),
+    Planted("ABS-20", (Operation("limit", a=CHUNK - 1),), {"value": 1}),
+    Planted("ABS-20", (Operation("limit", a=CHUNK),), {"limit": CHUNK + 1}),
+    Planted("ABS-21", (BLOCK, Operation("gc")), {"value": 100}),
+    Planted("ABS-21", (BLOCK, Operation("gc")), {"value": 2 * CHUNK}),
+    Planted("ABS-22", (BLOCK, Operation("free", 1), Operation("reset_peak")), {"peak": 112}),
+    Planted("ABS-23", (BLOCK, Operation("request_end")), {"size": 112, "peak": 112}),
+    Planted("ABS-24", (FILLED, BLOCK), {"storage_calls": 0}),
+    Planted("ABS-24", (FILLED, BLOCK), {"storage_crc": 0x1234, "storage_calls": 1}),
+    Planted("ABS-25", (BLOCK,), {"chunk_count_peak": 0}),
+    Planted("ABS-26", (BLOCK, CLOSE), {"value": 1}),
+)
+
+
+def rows_of(planted: Planted) -> list[tuple[Operation, Row]]:
+    """The program's true rows, but for the last, which is changed."""
+    heap = ExactHeap(planted.settings, "zmm")
+    rows = [(Operation("open"), Row._make(heap.open()))]
+    for operation in planted.program:
+        row = heap.close() if operation.word == "close" else heap.step(operation)
+        rows.append((operation, Row._make(row)))
+    last, row = rows[-1]
+    rows[-1] = (last, row._replace(**planted.change))
+    return rows
+
+
+def judge(rows: list[tuple[Operation, Row]], heap: AbstractHeap) -> list[Violation | None]:
+    """What the abstract model says of each row."""
+    doors = {"open": lambda _, row: heap.open(row), "close": lambda _, row: heap.close(row)}
+    return [doors.get(operation.word, heap.step)(operation, row) for operation, row in rows]
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=str)
+def test_a_row_that_breaks_a_rule_is_named_by_that_rule(planted: Planted) -> None:
+    """The rows before it are accepted; the verdict carries the rule's sentence."""
+    said = judge(rows_of(planted), AbstractHeap(planted.settings, planted.counters, "zmm"))
+
+    assert all(violation is None for violation in said[:-1])
+    violation = said[-1]
+    assert violation is not None
+    assert planted.rule == violation.rule
+    assert RULES[planted.rule].sentence == violation.sentence
+    assert violation.expected != violation.actual
+
+
+def test_every_rule_has_a_row_that_breaks_it() -> None:
+    """No rule is there that nothing can break."""
+    assert set(RULES) == {planted.rule for planted in PLANTED}
+
+
+def test_rules_are_numbered_without_gaps_and_say_one_sentence() -> None:
+    """ABS-1, ABS-2, ...; a sentence ends with a full stop."""
+    assert list(RULES) == [f"ABS-{number}" for number in range(1, len(RULES) + 1)]
+    for rule in RULES.values():
+        assert rule.sentence.endswith(".")
+        assert rule.words
+
+
+@pytest.mark.parametrize("edition", ["php-8.2", "zmm"])
+@pytest.mark.parametrize("seed", range(25))
+def test_the_exact_model_is_accepted_by_the_abstract_one(edition: str, seed: int) -> None:
+    """Refinement: every row that the exact model predicts keeps every rule, with and without counters."""
+    settings = settings_from(seed)
+    operations = list(operations_from(seed, 1000, labels=(60, 12, 400)[seed % 3]))
+    rows = ExactHeap(settings, edition).run(operations)
+    heap = AbstractHeap(settings, counters=True, edition=edition)
+
+    assert heap.open(rows[0]) is None
+    for operation, row in zip(operations, rows[1:], strict=False):
+        assert heap.step(operation, row) is None, (operation, Row._make(row))
+    assert heap.close(rows[-1]) is None
+
+
+def test_what_php_does_wrong_is_excused_in_its_own_edition_only() -> None:
+    """A refused slot that stays counted, a forgotten limit, a mapping left behind."""
+    cases = (
+        (LIMITED, [FILLED, BLOCK], "ABS-13"),
+        (Settings(storage="kernel"), [FILLED, FILLED._replace(label=8), Operation("free", 8)], None),
+        (Settings(storage="kernel", failing_calls=(3,)), [FILLED, HUGE], "ABS-13"),
+    )
+    for settings, operations, broken in cases:
+        rows = ExactHeap(settings, "php-8.2").run(operations)
+        for edition, expected in (("php-8.2", None), ("zmm", broken)):
+            heap = AbstractHeap(settings, counters=True, edition=edition)
+            heap.open(rows[0])
+            said = [heap.step(*pair) for pair in zip(operations, rows[1:], strict=False)]
+            assert expected == (said[-1].rule if said[-1] else None)
+            if edition == "php-8.2":
+                assert heap.close(rows[-1]) is None
+
+
+def test_a_forgotten_limit_is_excused_in_php_only() -> None:
+    """Edition php-8.2 makes room and forgets what for."""
+    settings = Settings(storage="kernel")
+    operations = [FILLED, FILLED._replace(label=8), Operation("free", 8), Operation("limit", a=3 * MIB)]
+    rows = ExactHeap(settings, "php-8.2").run(operations)
+    for edition, expected in (("php-8.2", None), ("zmm", "ABS-20")):
+        heap = AbstractHeap(settings, counters=True, edition=edition)
+        heap.open(rows[0])
+        said = [heap.step(*pair) for pair in zip(operations, rows[1:], strict=False)]
+        assert expected == (said[-1].rule if said[-1] else None)
+
+
+def test_a_heap_that_did_not_open_must_skip_everything() -> None:
+    """Rows that claim work are refused."""
+    heap = AbstractHeap(Settings(failing_calls=(1,)), counters=True)
+    assert heap.open(Row(REFUSED_SYSTEM)) is None
+    assert heap.step(BLOCK, Row(SKIPPED)) is None
+    violation = heap.step(BLOCK, Row(DONE))
+    assert violation is not None
+    assert violation.rule == "ABS-2"
+    assert heap.close(Row(SKIPPED)) is None
+
+
+def test_blocks_of_any_allocator_are_kept_apart() -> None:
+    """Without counters a place is one address; great blocks and small ones are compared alike."""
+    heap = AbstractHeap(Settings(), counters=False)
+    heap.open(Row(DONE))
+    base = 2**40
+
+    def put(label: int, offset: int, size: int) -> Violation | None:
+        return heap.step(Operation("alloc", label, size), Row(DONE, 0, 0, base + offset, size))
+
+    assert put(1, 0, 2**30) is None
+    assert put(2, 2**30, 16) is None
+    assert put(3, 2**30 + 16, 10 * MIB) is None
+    for label, offset, size in ((4, 500 * MIB, 8), (5, 2**30 + 8, 8), (6, 2**30 + 20 * MIB, 2**30)):
+        assert (put(label, offset, size) is None) == (label == 6)
+    heap.step(Operation("free", 1), Row(DONE))
+    violation = put(7, 2**30 - 8, 16)
+    assert violation is not None
+    assert violation.rule == "ABS-11"
+    assert "label 2" in violation.actual
