@@ -11,6 +11,7 @@ from functools import partial
 from zmm_model.op import SIZE_MAX, WORDS, Operation, Settings
 
 from .boundaries import CHUNK_BYTES, LANDMARKS
+from .merge import merged
 from .program import Program, requested_bytes
 
 Predicate = Callable[[Program], bool]
@@ -99,6 +100,7 @@ class Shrinker:
                 before = (self.best.settings, self.best.operations)
                 self._drop_operations()
                 self._drop_lifetimes()
+                self._merge_blocks()
                 self._simplify_settings()
                 self._simplify_words()
                 self._lower_numbers()
@@ -234,6 +236,11 @@ class Shrinker:
                 if not self._drop_positions([first, second]):
                     second += 1
             first += 1
+
+    def _merge_blocks(self) -> None:
+        """Puts one block in the place of several operations, again and again."""
+        while any(self._try_operations(operations) for operations in merged(self.best.operations)):
+            pass
 
     # ---- simpler settings and words ------------------------------------------------------------------------------
 

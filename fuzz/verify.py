@@ -27,6 +27,8 @@ from .tiers.base import (
 _SHRINK_SHARE = 0.25
 _SHRINK_SECONDS_MAX = 20.0
 _SHRINK_SECONDS_MIN = 3.0
+# What a tier has at least when earlier ones took more than their share.
+_TIER_SECONDS_MIN = 5.0
 
 
 class Observer(Protocol):
@@ -61,6 +63,7 @@ def verify(
     budget_seconds: float,
     *,
     tiers: Sequence[Tier] = TIERS,
+    limit_seconds: float | None = None,
     out: Path | None = None,
     observer: Observer | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -71,6 +74,8 @@ def verify(
     Args:
         task: target, edition, seed, number of workers.
         budget_seconds: for everything; each tier has its share of what is left when it begins.
+        limit_seconds: how long it may take at most when goals are not reached within the budget (a busy machine);
+            the budget itself by default.
         tiers: which ones, in order.
         out: where reproducers go; None saves nothing.
         observer: is told how it goes.
@@ -84,13 +89,16 @@ def verify(
     start = clock()
     try:
         for number, tier in enumerate(tiers):
-            left = max(0.0, budget_seconds - (clock() - start))
-            shares = sum(later.share for later in tiers[number:]) or 1.0
+            share = tier.share / (sum(later.share for later in tiers[number:]) or 1.0)
+            elapsed = clock() - start
+            left = max(0.0, (limit_seconds or budget_seconds) - elapsed)
+            seconds = max((budget_seconds - elapsed) * share, min(_TIER_SECONDS_MIN, left * share))
             # A tier that has not reached its goal may borrow from the later ones, but leaves them something.
-            budget = Budget(left * tier.share / shares, left * min(1.0, 1.6 * tier.share / shares + 0.05), clock)
+            budget = Budget(seconds, left * min(1.0, 1.6 * share + 0.05), clock)
             result = TierResult(tier.name, goal=tier.goal)
             outcome.results.append(result)
-            _run_tier(tier, task, budget, result, show, out, start + budget_seconds, clock)
+            deadline = start + (limit_seconds or budget_seconds)
+            _run_tier(tier, task, budget, result, show, out, deadline, clock)
     except (KeyboardInterrupt, Interrupted) as error:
         outcome.interrupted = error.signal_name if isinstance(error, Interrupted) else "SIGINT"
         _close_interrupted(outcome, tiers, out, show)

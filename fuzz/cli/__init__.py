@@ -13,7 +13,7 @@ from ..errors import INCONCLUSIVE, USAGE, UserError, explain_os_error, one_line
 from ..program import ProgramError
 from ..targets import TargetError
 from ..version import VERSION
-from . import bench, doctor, replay, shrink, targets, verify
+from . import bench, doctor, faults, replay, shrink, targets, verify
 from .output import say_error
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("shrink")(shrink.command)
 app.command("targets")(targets.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
+app.command("faults")(faults.command)
 
 
 @app.callback(invoke_without_command=True)

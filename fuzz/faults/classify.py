@@ -11,7 +11,6 @@ from .fault import Fault
 from .messages import Diagnosis, find_diagnosis
 from .run import Run
 from .wire import (
-    AFTER,
     DONE,
     FAULT,
     FLAG_BROKEN,
@@ -149,15 +148,7 @@ def _phase_of(message_bytes: Sequence[int], last: int, diagnosis: Diagnosis | No
     """The phase in which a diagnosis was said: the last one that began before it."""
     if diagnosis is None:
         return last
-    return max(
-        (phase for phase in range(last + 1) if phase == 0 or 0 < _begun(message_bytes, phase) <= diagnosis.offset + 1),
-        default=last,
-    )
-
-
-def _begun(message_bytes: Sequence[int], phase: int) -> int:
-    # Offsets are counted from one, so that a phase that began before anything was said differs from none at all.
-    return message_bytes[phase] + 1
+    return max(phase for phase in range(last + 1) if phase == 0 or 0 < message_bytes[phase] <= diagnosis.offset + 1)
 
 
 def _ending(run: Run) -> str:
@@ -186,6 +177,3 @@ def kept_promise(cell: Cell, level: str) -> bool:
     elif not fault.promised_by(level):
         return True
     return all(outcome.code in allowed for outcome in cell.outcomes)
-
-
-__all__ = ["AFTER", "AT_ONCE", "Cell", "Outcome", "judge", "kept_promise"]

@@ -60,7 +60,9 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How far a run came and what it saw. ``message_bytes`` had been said on stderr when each phase began."""
+    """How far a run came and what it saw. ``message_bytes`` is one more than what had been said on stderr when
+    each phase began, and 0 for a phase that was never reached.
+    """
 
     phase: int
     line: int

@@ -17,7 +17,9 @@ enum {
     NO_LABEL = -1
 };
 
-/* What the bytes 128 ... 247 mean. Never change them: they are version 1 of the format. */
+/* What the bytes 128 ... 247 mean. Never change them: they are version 1 of the format. (The formatter
+ * would put one on each line.) */
+/* clang-format off */
 static const uint64_t number_table[FIRST_WIDE - LITERALS] = {
     128U, 129U, 159U, 160U, 161U, 191U, 192U, 193U, 223U, 224U, 225U, 255U, 256U, 257U, 319U, 320U, 321U, 383U,
     384U, 385U, 447U, 448U, 449U, 511U, 512U, 513U, 639U, 640U, 641U, 767U, 768U, 769U, 895U, 896U, 897U, 1023U,
@@ -32,6 +34,7 @@ static const uint64_t number_table[FIRST_WIDE - LITERALS] = {
     18446744073709547521ULL, 18446744073709547520ULL, 18446744073709547519ULL, 18446744073707454463ULL,
     8589934592ULL,
 };
+/* clang-format on */
 
 /* What follows the first byte of each word, in the order of their codes from 1. */
 static const struct shape {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 from zlib import crc32
@@ -17,7 +18,7 @@ from zmm_model.outcome import Row
 import zmm
 
 from ..boundaries import BIN_EDGES, CHUNK_BYTES, HUGE_EDGES, LARGE_EDGES, PAGE_EDGES
-from ..compare import Divergence, exact_divergence, name_difference
+from ..compare import RULES, Divergence, exact_divergence, name_difference
 from ..driver import Driver
 from ..predict import pack_rows
 from ..program import Program
@@ -80,6 +81,11 @@ class HeapMachine(RuleBasedStateMachine):
         self.model: ExactHeap | None = None
         self.api: ApiHeap | None = None
         self.sent = 0
+
+    @classmethod
+    def found(cls) -> tuple[Program, Divergence] | None:
+        """The last divergence, the smallest one that Hypothesis came to."""
+        return HeapMachine.failure
 
     # ---- life ----------------------------------------------------------------------------------------------------
 
@@ -164,7 +170,7 @@ class HeapMachine(RuleBasedStateMachine):
         self.operations += operations
         self.rows += rows
         for operation, expected in zip(operations, rows, strict=True):
-            self._compare(operation, expected, self.api.perform(operation))
+            self._compare(operation, expected, self._through_api(self.api, operation))
         self._count_live()
 
     # ---- lifecycle rules -----------------------------------------------------------------------------------------
@@ -191,7 +197,7 @@ class HeapMachine(RuleBasedStateMachine):
         api, model = self.other
         label = len(model.blocks) if word == "alloc" else -1
         operation = Operation(word, label, size if word == "alloc" else 0)
-        self._compare(operation, model.step(operation), api.perform(operation))
+        self._compare(operation, model.step(operation), self._through_api(api, operation))
 
     @precondition(lambda self: len(self.operations) % 8 == 7)
     @invariant()
@@ -203,7 +209,7 @@ class HeapMachine(RuleBasedStateMachine):
         difference = snapshot_difference(self.api.heap.snapshot(), self.model.image())
         if difference:
             what, expected, actual = difference
-            self._fail(
+            raise self._failed(
                 Divergence(
                     "EXACT-STATE",
                     len(self.operations),
@@ -227,7 +233,7 @@ class HeapMachine(RuleBasedStateMachine):
         self.operations.append(operation)
         expected = self.model.step(operation)
         self.rows.append(expected)
-        self._compare(operation, expected, self.api.perform(operation))
+        self._compare(operation, expected, self._through_api(self.api, operation))
         if operation.word in _ALLOCATING or operation.word in ("free", "request_end"):
             self._count_live()
 
@@ -257,18 +263,30 @@ class HeapMachine(RuleBasedStateMachine):
             if divergence is not None:
                 self.operations += self.driver.expand(burst)
         if divergence is not None:
-            self._fail(divergence)
+            raise self._failed(divergence)
+
+    def _through_api(self, api: ApiHeap, operation: Operation) -> Row:
+        """Performs an operation through the API; what it must not raise is a divergence."""
+        try:
+            return api.perform(operation)
+        except zmm.HeapCorruptedError as error:
+            rule, expected, said = "PANIC", "no panic", f"panic: {error.reason}"
+        except (zmm.ZmmError, AssertionError) as error:
+            text = re.sub("0x[0-9a-f]+", "an address", str(error))
+            rule, expected, said = "EXACT-STATUS", "an answer", f"{type(error).__name__}: {text}"
+        raise self._failed(Divergence(rule, len(self.operations), operation, "status", expected, said, RULES[rule]))
 
     def _compare(self, operation: Operation, expected: tuple[Any, ...], actual: Row) -> None:
         wanted = Row._make(expected)
         if operation.word == "check":
             wanted = wanted._replace(value=0)
         if wanted != actual:
-            self._fail(name_difference(operation, len(self.operations), wanted, actual))
+            raise self._failed(name_difference(operation, len(self.operations), wanted, actual))
 
-    def _fail(self, divergence: Divergence) -> None:
+    def _failed(self, divergence: Divergence) -> Diverged:
+        """Keeps a divergence with its program, and makes the exception that tells Hypothesis."""
         HeapMachine.failure = (Program(self.settings, tuple(self.operations), (), "tier machine"), divergence)
-        raise Diverged(divergence.story())
+        return Diverged(divergence.story())
 
     def _note(self, text: str) -> None:
         os.write(self.journal, text.encode())

@@ -93,21 +93,28 @@ def work(send: Send, task: Task, against: str, names: list[str], limit_seconds: 
     target = find_target(task.target)
     for name in names:
         trace = read_trace(name)
-        if not _replay(send, budget, trace, task, target, against=None):
+        steps = list(trace.steps(PIECE_RECORDS))
+        if not _replay(send, budget, trace, steps, task, target, against=None):
             return
-        if against and not _replay(send, budget, trace, task, target, against=find_target(against)):
+        if against and not _replay(send, budget, trace, steps, task, target, against=find_target(against)):
             return
 
 
 def _replay(
-    send: Send, budget: Budget, trace: RecordedTrace, task: Task, target: Target, against: Target | None
+    send: Send,
+    budget: Budget,
+    trace: RecordedTrace,
+    steps: Sequence[bytes],
+    task: Task,
+    target: Target,
+    against: Target | None,
 ) -> bool:
     """One replay of one trace, piece by piece; false when the budget ended first."""
     edition = EDITION_PHP if against else task.edition
     driver = Driver(target, edition)
     rival: _Rival
     if against is not None:
-        rival = _PhpRival(Driver(against, EDITION_PHP), trace)
+        rival = _PhpRival(Driver(against, EDITION_PHP), trace, steps)
     elif target.is_exact:
         rival = _ModelRival(trace, edition)
     else:
@@ -115,7 +122,7 @@ def _replay(
     try:
         first = 0
         counted = 0
-        for rows, death in driver.stream(TRACE_SETTINGS, trace.steps(PIECE_RECORDS)):
+        for rows, death in driver.stream(TRACE_SETTINGS, steps):
             divergence = rival.judge(first, rows, death)
             first += len(rows) // ROW_BYTES
             done = min(max(0, first - 1), len(trace))
@@ -177,9 +184,9 @@ class _ModelRival(_Rival):
 class _PhpRival(_Rival):
     """PHP's own ZendMM, performing the same pieces."""
 
-    def __init__(self, driver: Driver, trace: RecordedTrace) -> None:
+    def __init__(self, driver: Driver, trace: RecordedTrace, steps: Sequence[bytes]) -> None:
         self._driver = driver
-        self._stream = driver.stream(TRACE_SETTINGS, trace.steps(PIECE_RECORDS))
+        self._stream = driver.stream(TRACE_SETTINGS, steps)
         self._trace = trace
 
     def judge(self, first: int, rows: bytes, death: Death | None) -> Divergence | None:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -48,7 +48,7 @@ class _Done:
     worker: int
 
 
-def run_workers(function: str, arguments: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+def run_workers(function: str, arguments: Sequence[tuple[Any, ...]]) -> Generator[Any, None, None]:
     """
     Runs a function in one process for each tuple of arguments, and yields what they send.
 

@@ -103,7 +103,7 @@ def test_replay_against_another_target(zmm: Run, program: Path, tmp_path: Path) 
 
 @pytest.mark.oracle
 def test_replay_against_php(zmm: Run, program: Path) -> None:
-    """zmm follows the rules of PHP when it is compared with PHP."""
+    """The target zmm follows the rules of PHP when it is compared with PHP."""
     done = zmm("replay", program, "--against", "php")
     if "not present" in done.stderr:
         pytest.skip("php: not present (run ci/oracle)")
@@ -222,7 +222,7 @@ def test_a_terminal_is_plain_when_asked(variable: str, tmp_path: Path, environme
 
 
 def test_targets_lists_what_is_here_and_what_is_missing(zmm: Run, tmp_path: Path) -> None:
-    """zmm and libc are here; every missing one comes with its remedy."""
+    """The targets zmm and libc are here; every missing one comes with its remedy."""
     done = zmm("targets", "--json", "targets.json")
     assert done.returncode == 0
     rows = {row["name"]: row for row in json.loads((tmp_path / "targets.json").read_text())["targets"]}
@@ -247,7 +247,11 @@ def test_bench_measures_each_tier(zmm: Run, tmp_path: Path) -> None:
     data = json.loads((tmp_path / "rates.json").read_text())
     rates = {rate["name"]: rate for rate in data["rates"]}
     assert set(rates) == {"burst", "lockstep", "boundaries", "oom", "oracle", "machine", "traces"}
-    assert (rates["lockstep"]["floor"], rates["burst"]["floor"], rates["oracle"]["floor"]) == (100_000, 5_000_000, 20_000)
+    assert (rates["lockstep"]["floor"], rates["burst"]["floor"], rates["oracle"]["floor"]) == (
+        100_000,
+        5_000_000,
+        20_000,
+    )
     assert rates["burst"]["operations_per_second"] > 0
     below = [name for name, rate in rates.items() if rate["status"] in ("below", "fail")]
     assert done.returncode == (1 if below else 0)

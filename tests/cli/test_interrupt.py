@@ -19,9 +19,7 @@ ARGUMENTS = ["verify", "--tier", "lockstep", "--tier", "boundaries", "--json", "
 
 
 @contextmanager
-def running(
-    tmp_path: Path, environment: dict[str, str], time_budget: str = "3m"
-) -> Iterator[subprocess.Popen[str]]:
+def running(tmp_path: Path, environment: dict[str, str], time_budget: str = "3m") -> Iterator[subprocess.Popen[str]]:
     """`zmm verify` in a process group of its own, as a shell starts it."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "zmm_fuzz", *ARGUMENTS, "--time-budget", time_budget],

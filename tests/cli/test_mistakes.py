@@ -118,9 +118,7 @@ def test_a_full_disk_is_one_line_and_exit_2(zmm: Run, program: Path) -> None:
 
 def test_a_full_disk_at_the_end_of_verify_keeps_the_other_files(zmm: Run, tmp_path: Path) -> None:
     """JUnit goes to a full disk, JSON does not: JSON is there, one line names the other, exit code 2."""
-    done = zmm(
-        "verify", "--tier", "lockstep", "--time-budget", "2s", "--junit", "/dev/full", "--json", "report.json"
-    )
+    done = zmm("verify", "--tier", "lockstep", "--time-budget", "2s", "--junit", "/dev/full", "--json", "report.json")
     assert done.returncode == 2
     assert "zmm: cannot write /dev/full" in done.stderr
     assert (tmp_path / "report.json").stat().st_size > 0

@@ -114,7 +114,7 @@ TARGET = Target("planted", "zmm", "", "1", "planted")
 
 @pytest.fixture
 def plant() -> Callable[..., Planted]:
-    """Makes a target with a bug: plant(bug, kind="zmm", soft_limits=False, message="")."""
+    """Makes a target with a bug; keywords change fields of the target, ``message`` goes with each spoiled row."""
 
     def make(bug: Bug = no_bug, *, message: str = "", **changes: object) -> Planted:
         return Planted(replace(TARGET, **changes), bug, message)  # type: ignore[arg-type]
@@ -130,7 +130,7 @@ def dies() -> type[ProcessDied]:
 
 @pytest.fixture
 def spoil() -> Callable[..., Bug]:
-    """A bug that changes fields of the row of the n-th operation of a word: spoil("free", size=0)."""
+    """Makes a bug that changes fields of the rows of a word, from its n-th occurrence on."""
 
     def make(word: str, occurrence: int = 1, **changes: Callable[[Row], int | float] | int | float) -> Bug:
         def bug(operation: Operation, before: Sequence[Operation], row: Row) -> Row:

@@ -39,7 +39,7 @@ WORK = Program(
 )
 STEP_OF = {"alloc": 1, "free": 4, "limit": 6, "gc": 7, "check": 8, "close": 10}
 
-EXACT = [
+EXACT: list[tuple[str, str, dict[str, Any]]] = [
     ("EXACT-PLACE", "alloc", {"offset": lambda row: row.offset + 8}),
     ("EXACT-PLACE", "alloc", {"mapping": 5}),
     ("EXACT-BLOCK", "alloc", {"block_bytes": 48}),
@@ -69,7 +69,9 @@ EXACT = [
 
 
 @pytest.mark.parametrize(("rule", "word", "changes"), EXACT, ids=[f"{r}-{w}-{'-'.join(c)}" for r, w, c in EXACT])
-def test_each_field_breaks_its_own_rule(rule: str, word: str, changes: dict[str, Any], spoil: Callable[..., Any]) -> None:
+def test_each_field_breaks_its_own_rule(
+    rule: str, word: str, changes: dict[str, Any], spoil: Callable[..., Any]
+) -> None:
     """A row that differs in one field is reported at its step with the rule of that field."""
     expected = predict(WORK, "zmm")
     step = STEP_OF[word]
@@ -100,9 +102,7 @@ def test_refusals_are_compared_with_bytes_and_text() -> None:
 def test_a_trace_that_ends_early_is_a_death_at_its_step(kind: str) -> None:
     """Fewer rows than operations: the first missing row is the step, the death's kind the rule."""
     expected = predict(WORK, "zmm").rows
-    divergence = exact_divergence(
-        WORK.operations, expected, expected[: 4 * ROW_BYTES], death=Death(kind, "SIGSEGV")
-    )
+    divergence = exact_divergence(WORK.operations, expected, expected[: 4 * ROW_BYTES], death=Death(kind, "SIGSEGV"))
     assert divergence is not None
     assert (divergence.rule, divergence.step, divergence.actual) == (kind, 4, "SIGSEGV")
 

@@ -96,7 +96,7 @@ def test_a_panic_names_its_reason(plant: Callable[..., Any], dies: Any) -> None:
 
 def test_a_child_killed_from_outside_is_no_divergence(plant: Callable[..., Any], dies: Any) -> None:
     """SIGKILL once: the program is performed anew, passes, and the verdict says what happened."""
-    once = []
+    once: list[int] = []
 
     def bug(operation: Operation, before: Sequence[Operation], row: Row) -> Row:
         if len(before) == 30 and not once:
@@ -226,6 +226,6 @@ def test_two_targets_are_compared_with_each_other(plant: Callable[..., Any], spo
 
 
 def test_targets_without_places_cannot_be_compared(plant: Callable[..., Any]) -> None:
-    """libc has no chunks: comparing with it is a mistake of the user, in one line."""
+    """There are no chunks in libc: comparing with it is a mistake of the user, in one line."""
     with pytest.raises(TargetError, match="no places"):
         Versus(plant().target, plant(kind="malloc").target, "zmm")

@@ -30,9 +30,7 @@ PROGRAM = Program(
 
 
 def results() -> list[TierResult]:
-    divergence = Divergence(
-        "EXACT-SIZE", 2, Operation("free", 0), "size", "0 <b>", "8 & more", RULES["EXACT-SIZE"]
-    )
+    divergence = Divergence("EXACT-SIZE", 2, Operation("free", 0), "size", "0 <b>", "8 & more", RULES["EXACT-SIZE"])
     found = Finding(divergence, PROGRAM, "zmm", "zmm", files=("out/exact-size-1.zmm", "out/exact-size-1.c"))
     return [
         TierResult("lockstep", PASS, "", 10, 1000, 1000, 0.5),

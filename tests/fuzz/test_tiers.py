@@ -8,13 +8,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from zmm_fuzz.predict import Scope
+from zmm_fuzz.judge import Judge
+from zmm_fuzz.load import TRACE_SETTINGS
+from zmm_fuzz.predict import Scope, pack_rows
 from zmm_fuzz.recorded import RECORD, parse_trace, trace_paths
 from zmm_fuzz.targets import TargetError, find_target
 from zmm_fuzz.tiers import TIERS, boundaries, lockstep, machine, oom, oracle, traces
 from zmm_fuzz.tiers.base import FAIL, INCONCLUSIVE, PASS, SKIPPED, Budget, Task, Tier, TierResult, no_tick
 from zmm_fuzz.tiers.workers import Lost
 from zmm_fuzz.versus import Versus
+from zmm_fuzz.wire import Burst, BurstFlag, BurstProfile
+from zmm_model.exact import ExactHeap
 from zmm_model.op import Settings
 
 TASK = Task("zmm", "zmm", jobs=2)
@@ -116,6 +120,24 @@ def test_programs_of_boundaries_are_legal() -> None:
             program.validate()
 
 
+@pytest.mark.parametrize("edition", ["zmm", "php-8.2"])
+def test_sizes_agree_across_every_border(edition: str) -> None:
+    """Bins, the border to runs, to huge blocks, and huge blocks themselves: the shortcut predicts every row."""
+    with Judge.of("zmm", edition) as judge:
+        for sizes in (range(3200), range(4000, 4200), range(2093056 - 20, 2093056 + 20), range(2097152, 2097160)):
+            assert boundaries.sizes_agree(judge, sizes)
+        assert judge.judge(boundaries.size_program(range(2093050, 2093060))) is None
+
+
+def test_a_wrong_size_class_is_no_agreement(plant: Any, spoil: Any) -> None:
+    """One block of the wrong size among hundreds is noticed."""
+    planted = plant(spoil("alloc", 200, block_bytes=lambda row: row.block_bytes + 8))
+    with planted.judge() as judge:
+        assert not boundaries.sizes_agree(judge, range(300))
+    with plant().judge() as judge:
+        assert boundaries.sizes_agree(judge, range(300))
+
+
 def test_boundaries_on_zmm_and_its_end() -> None:
     """A short budget is inconclusive with its reason, without any divergence."""
     result = run(TIER["boundaries"], seconds=2)
@@ -132,7 +154,7 @@ def test_every_call_can_fail_in_every_kind_of_work() -> None:
     result = run(TIER["oom"], seconds=4)
     assert result.findings == []
     assert result.programs > 0
-    with oom.Judge.of("zmm", "zmm") as judge:
+    with Judge.of("zmm", "zmm") as judge:
         names = list(oom.bases(judge))
         assert {all_calls for _, all_calls in names} == {False, True}
         for name, _ in names:
@@ -141,7 +163,7 @@ def test_every_call_can_fail_in_every_kind_of_work() -> None:
 
 
 def test_oom_says_where_no_failure_can_be_ordered() -> None:
-    """libc takes memory from the system."""
+    """The C library takes memory from the system."""
     result = run(TIER["oom"], Task("libc", "zmm"))
     assert (result.status, result.programs) == (SKIPPED, 0)
     assert "no failure can be ordered" in result.reason
@@ -179,8 +201,8 @@ def test_a_trace_is_replayed_row_by_row(
 def test_a_wrong_row_of_a_trace_is_found_at_its_step(rival: str, tmp_path: Path) -> None:
     """Rows spoiled at step 230 diverge there, whoever predicts them."""
     trace = parse_trace(small_trace(tmp_path).read_bytes(), "small.bin")
-    heap = traces.ExactHeap(traces.TRACE_SETTINGS, "php-8.2")
-    rows = heap.run(trace.program(settings=traces.TRACE_SETTINGS).operations)
+    heap = ExactHeap(TRACE_SETTINGS, "php-8.2")
+    rows = heap.run(trace.program(settings=TRACE_SETTINGS).operations)
     spoiled = [*rows]
     spoiled[230] = (*rows[230][:11], rows[230][11] + 8, *rows[230][12:])
     opponent: Any = traces._ModelRival(trace, "php-8.2")
@@ -188,12 +210,12 @@ def test_a_wrong_row_of_a_trace_is_found_at_its_step(rival: str, tmp_path: Path)
 
         class Recorded:
             def stream(self, *_arguments: object) -> Any:
-                yield traces.pack_rows(rows[:1]), None
-                yield traces.pack_rows(rows[1:-1]), None
+                yield pack_rows(rows[:1]), None
+                yield pack_rows(rows[1:-1]), None
 
-        opponent = traces._PhpRival(Recorded(), trace)  # type: ignore[arg-type]
-    assert opponent.judge(0, traces.pack_rows(spoiled[:1]), None) is None
-    divergence = opponent.judge(1, traces.pack_rows(spoiled[1:-1]), None)
+        opponent = traces._PhpRival(Recorded(), trace, [])  # type: ignore[arg-type]
+    assert opponent.judge(0, pack_rows(spoiled[:1]), None) is None
+    divergence = opponent.judge(1, pack_rows(spoiled[1:-1]), None)
     assert divergence is not None
     assert (divergence.rule, divergence.step) == ("EXACT-SIZE", 230)
 
@@ -237,7 +259,7 @@ def test_zmm_and_php_agree_for_a_moment() -> None:
 def test_a_burst_that_differs_is_explained_step_by_step(repeats: bool, plant: Any, spoil: Any) -> None:
     """The burst's own operations show the first step that differs; if they do not, the digests are the finding."""
     zmm = find_target("zmm")
-    made = [oracle.Burst(seed, 300, oracle.BurstProfile.SMALL, oracle.BurstFlag.GC) for seed in (1, 2, 3)]
+    made = [Burst(seed, 300, BurstProfile.SMALL, BurstFlag.GC) for seed in (1, 2, 3)]
     with Versus(zmm, zmm, "zmm") as real, plant(spoil("free", 5, size=1) if repeats else plant().bug).judge() as judge:
         ours, same = real.run_bursts(Settings(), made)
         assert ours.rows == same.rows

@@ -21,8 +21,10 @@ NAME = "worker_functions"
 @pytest.fixture(autouse=True)
 def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts the functions below where a worker can import them."""
-    source = Path(__file__).read_text("utf-8").partition("# -- functions --\n")[2]
-    (tmp_path / f"{NAME}.py").write_text("import os, signal, time\nfrom zmm_fuzz.errors import UserError\n" + source)
+    source = Path(__file__).read_text("utf-8").rpartition("# -- functions --\n")[2]
+    (tmp_path / f"{NAME}.py").write_text(
+        "import os, time\nfrom zmm_fuzz.errors import UserError\nfrom zmm_fuzz.tiers.workers import Send\n" + source
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
@@ -65,7 +67,11 @@ def test_workers_end_with_their_caller() -> None:
     """Closing the generator ends workers that would run for ever, within seconds."""
     begin = time.monotonic()
     messages = run_workers(f"{NAME}:run_for_ever", [(1,), (2,)])
-    pids = [next(messages), next(messages)]
+    pids: list[int] = []
+    while len(pids) < 2:
+        message = next(messages)
+        if message is not None:  # the clock
+            pids.append(message)
     messages.close()
     assert time.monotonic() - begin < 20
     for pid in pids:
@@ -88,30 +94,30 @@ def test_send_is_a_function_of_one_value() -> None:
 
 
 # -- functions --
-def count_up(send, start):
+def count_up(send: Send, start: int) -> None:
     for number in range(start, start + 3):
         send(number)
 
 
-def kill_itself(send, number):
+def kill_itself(send: Send, number: int) -> None:
     send("before")
     if number:
         os.kill(os.getpid(), number)
         time.sleep(10)
 
 
-def fail(send, text):
+def fail(send: Send, text: str) -> None:
     raise UserError(text)
 
 
-def print_much(send, count):
+def print_much(send: Send, count: int) -> None:
     for _ in range(count):
         print("x" * 1000)
         os.write(1, b"raw bytes\n")
     send("whole")
 
 
-def run_for_ever(send, _number):
+def run_for_ever(send: Send, _number: int) -> None:
     send(os.getpid())
     while True:
         time.sleep(0.1)

@@ -93,6 +93,45 @@ static inline uint32_t position_page(position at) {
     return (uint32_t)(at >> ZMM_PAGE_SHIFT) % ZMM_CHUNK_PAGES;
 }
 
+#if ZMM_LIVE_BITS
+static inline uint64_t *live_word(position at) {
+    return &ground.live[at >> (ZMM_SLOT_SHIFT + 6)];
+}
+static inline uint64_t live_mask(position at) {
+    return (uint64_t)1 << ((at >> ZMM_SLOT_SHIFT) % 64);
+}
+static inline bool live_test(position at) {
+    return (*live_word(at) & live_mask(at)) != 0;
+}
+/* Sets or clears the bit of granule % 64 and tells what it was. Compilers do not find the instruction by themselves. */
+static inline bool live_exchange(uint64_t *word, uint64_t granule, bool value) {
+    bool before;
+#if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__)
+    uint64_t bits = *word;
+    if (value) {
+        __asm__("btsq %2, %0" : "+r"(bits), "=@ccc"(before) : "r"(granule));
+    } else {
+        __asm__("btrq %2, %0" : "+r"(bits), "=@ccc"(before) : "r"(granule));
+    }
+    *word = bits;
+#else
+    const uint64_t mask = (uint64_t)1 << (granule % 64);
+    before = (*word & mask) != 0;
+    *word = value ? *word | mask : *word & ~mask;
+#endif
+    return before;
+}
+/* For an address in the range. The range is aligned, so the address's own granule has the right place in its word. */
+static inline uint64_t *live_word_of_address(const void *address) {
+    return (uint64_t *)(ground.live_by_address + ((uintptr_t)address >> (ZMM_SLOT_SHIFT + 6)) * sizeof(uint64_t));
+}
+#endif
+/* For an address in the range. */
+static inline const page_word *page_word_of_address(const void *address) {
+    return (const page_word *)(ground.words_by_address +
+                               ((uintptr_t)address >> ZMM_PAGE_SHIFT) * sizeof(page_word));
+}
+
 /* ---- storage.c: where one heap's chunks and huge mappings come from: its handlers, or the kernel ------------------ */
 ZMM_INTERNAL chunk_record *storage_chunk_acquire(zmm_heap *heap);
 ZMM_INTERNAL void storage_chunk_release(zmm_heap *heap, chunk_record *chunk);
@@ -137,23 +176,6 @@ ZMM_INTERNAL void run_take(chunk_record *chunk, uint32_t page_index, uint32_t ru
 ZMM_INTERNAL void run_give_back(chunk_record *chunk, uint32_t page_index, uint32_t run_pages);
 ZMM_INTERNAL bool run_extend(chunk_record *chunk, uint32_t page_index, uint32_t old_pages, uint32_t new_pages);
 ZMM_INTERNAL void run_truncate(chunk_record *chunk, uint32_t page_index, uint32_t old_pages, uint32_t new_pages);
-
-/* ---- bin.c: size classes; carving a run into slots ------------------------------------------------------------------- */
-#ifdef ZMM_SEPARATE
-extern ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT];
-extern ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT];
-extern ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT];
-extern ZMM_INTERNAL const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
-#else
-static const uint16_t bin_bytes[ZMM_BIN_COUNT];
-static const uint16_t bin_elements[ZMM_BIN_COUNT];
-static const uint8_t bin_pages[ZMM_BIN_COUNT];
-static const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
-#endif
-static inline uint32_t bin_of_size(size_t size_bytes) {
-    return bin_by_eighth[(size_bytes + 7) / 8];
-}
-ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *chunk, uint32_t page_index);
 
 /* ---- link (inline): how free slots hang together ----------------------------------------------------------------------
  * At level fast a free slot's first word is the address of the next one. From level release on the link is sealed: mixed
@@ -204,44 +226,22 @@ static inline void link_set(const zmm_heap *heap, void *slot, bool is_tiny, cons
 #endif
 }
 
-#if ZMM_LIVE_BITS
-static inline uint64_t *live_word(position at) {
-    return &ground.live[at >> (ZMM_SLOT_SHIFT + 6)];
-}
-static inline uint64_t live_mask(position at) {
-    return (uint64_t)1 << ((at >> ZMM_SLOT_SHIFT) % 64);
-}
-static inline bool live_test(position at) {
-    return (*live_word(at) & live_mask(at)) != 0;
-}
-/* Sets or clears the bit of granule % 64 and tells what it was. Compilers do not find the instruction by themselves. */
-static inline bool live_exchange(uint64_t *word, uint64_t granule, bool value) {
-    bool before;
-#if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__)
-    uint64_t bits = *word;
-    if (value) {
-        __asm__("btsq %2, %0" : "+r"(bits), "=@ccc"(before) : "r"(granule));
-    } else {
-        __asm__("btrq %2, %0" : "+r"(bits), "=@ccc"(before) : "r"(granule));
-    }
-    *word = bits;
+/* ---- bin.c: size classes; carving a run into slots ------------------------------------------------------------------- */
+#ifdef ZMM_SEPARATE
+extern ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT];
+extern ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT];
+extern ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT];
+extern ZMM_INTERNAL const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
 #else
-    const uint64_t mask = (uint64_t)1 << (granule % 64);
-    before = (*word & mask) != 0;
-    *word = value ? *word | mask : *word & ~mask;
+static const uint16_t bin_bytes[ZMM_BIN_COUNT];
+static const uint16_t bin_elements[ZMM_BIN_COUNT];
+static const uint8_t bin_pages[ZMM_BIN_COUNT];
+static const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
 #endif
-    return before;
+static inline uint32_t bin_of_size(size_t size_bytes) {
+    return bin_by_eighth[(size_bytes + 7) / 8];
 }
-/* For an address in the range. The range is aligned, so the address's own granule has the right place in its word. */
-static inline uint64_t *live_word_of_address(const void *address) {
-    return (uint64_t *)(ground.live_by_address + ((uintptr_t)address >> (ZMM_SLOT_SHIFT + 6)) * sizeof(uint64_t));
-}
-#endif
-/* For an address in the range. */
-static inline const page_word *page_word_of_address(const void *address) {
-    return (const page_word *)(ground.words_by_address +
-                               ((uintptr_t)address >> ZMM_PAGE_SHIFT) * sizeof(page_word));
-}
+ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *chunk, uint32_t page_index);
 
 /* ---- gc.c: giving whole free runs and chunks back -------------------------------------------------------------------- */
 ZMM_INTERNAL size_t gc_collect(zmm_heap *heap);

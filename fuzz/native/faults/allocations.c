@@ -97,13 +97,8 @@ static void op_allocs(uint32_t heap, uint32_t count, char **words)
     if (elements > ALLOCS_MAX) {
         script_error("allocs makes at most %d blocks", ALLOCS_MAX);
     }
-    static void *answers[ALLOCS_MAX];
-    /* All of them before any is written to, which is when a broken list shows itself most clearly. */
     for (uint32_t index = 0; index < elements; index++) {
-        answers[index] = target->alloc(heap, size);
-    }
-    for (uint32_t index = 0; index < elements; index++) {
-        name_it(words[0], index, block_enter(heap, answers[index], size));
+        name_it(words[0], index, block_enter(heap, target->alloc(heap, size), size));
     }
 }
 
@@ -220,10 +215,7 @@ static struct block *finish_realloc(uint32_t heap, void *answer, uint64_t size, 
     }
     if (old_was_live) {
         /* The contents must have come along. */
-        struct block moved = *old;
-        moved.address = block->address;
-        moved.size = old->size < block->size ? old->size : block->size;
-        block_check(&moved);
+        block_check_moved(old, block->address, old->size < block->size ? old->size : block->size);
     }
     return block;
 }

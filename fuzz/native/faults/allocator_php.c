@@ -49,8 +49,6 @@ static struct {
 EXPORTED _Noreturn void zend_error_noreturn(int type, const char *format, ...);
 EXPORTED _Noreturn void zend_error_at_noreturn(int type, void *file, uint32_t line, const char *format, ...);
 EXPORTED _Noreturn void _zend_bailout(const char *file, uint32_t line);
-/* From 8.2.35 on: an engine raises the error at its next safe point; here that is at once. */
-EXPORTED _Noreturn void zend_mm_delayed_error_or_panic(bool panic, const char *format, ...);
 
 static _Noreturn void die_of(const char *format, va_list arguments)
 {
@@ -73,14 +71,6 @@ void zend_error_at_noreturn(int type, void *file, uint32_t line, const char *for
     (void)type;
     (void)file;
     (void)line;
-    va_list arguments;
-    va_start(arguments, format);
-    die_of(format, arguments);
-}
-
-void zend_mm_delayed_error_or_panic(bool panic, const char *format, ...)
-{
-    (void)panic;
     va_list arguments;
     va_start(arguments, format);
     die_of(format, arguments);

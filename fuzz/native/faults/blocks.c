@@ -87,16 +87,17 @@ void block_fill(struct block *block)
     }
 }
 
-/* The offset of the first byte that is not as it should be, or the size. */
-static uint64_t first_wrong(const struct block *block)
+/* The offset of the first byte before `upto` that is not as it should be, or the size; the bytes are at `address`. */
+static uint64_t first_wrong(const struct block *block, uint64_t address, uint64_t upto)
 {
     uint64_t part_bytes;
     for (uint64_t from = 0; from < block->size;) {
         uint64_t next = next_part(block, from, &part_bytes);
-        const char *place = (const char *)(uintptr_t)(block->address + from);
-        for (uint64_t done = 0; done < part_bytes; done += 8) {
+        const char *place = (const char *)(uintptr_t)(address + from);
+        for (uint64_t done = 0; done < part_bytes && from + done < upto; done += 8) {
             uint64_t word = pattern_word(block->seed, (from + done) / 8);
             uint64_t bytes = part_bytes - done < 8 ? part_bytes - done : 8;
+            bytes = upto - from - done < bytes ? upto - from - done : bytes;
             if (memcmp(place + done, &word, bytes) == 0) {
                 continue;
             }
@@ -115,7 +116,12 @@ static uint64_t first_wrong(const struct block *block)
 
 void block_check(const struct block *block)
 {
-    uint64_t offset = first_wrong(block);
+    block_check_moved(block, block->address, block->size);
+}
+
+void block_check_moved(const struct block *block, uint64_t address, uint64_t upto)
+{
+    uint64_t offset = first_wrong(block, address, upto);
     if (offset < block->size) {
         report_evidence(EVIDENCE_VICTIM, "byte %" PRIu64 " of a live block of %" PRIu64 " bytes changed", offset,
                         block->size);
@@ -138,7 +144,7 @@ static bool intersects(uint64_t address, uint64_t size, uint64_t other, uint64_t
     return address < other + other_size && other < address + size;
 }
 
-void block_check_place(const struct block *block)
+static void check_place(const struct block *block)
 {
     uint64_t size = block->size > 0 ? block->size : 1;
     for (uint32_t index = first_live; index < count; index++) {
@@ -188,7 +194,7 @@ struct block *block_enter_bare(uint32_t heap, void *answer, uint64_t size)
         report_evidence(EVIDENCE_SHORT_ALLOC, "%" PRIu64 " bytes were granted", size);
         block->size = 0;
     }
-    block_check_place(block);
+    check_place(block);
     if (limit != 0 && blocks_live_bytes() > limit) {
         report_evidence(EVIDENCE_LIMIT_BYPASS, "%" PRIu64 " bytes are live under a limit of %" PRIu64,
                         blocks_live_bytes(), limit);

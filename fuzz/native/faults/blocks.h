@@ -20,13 +20,13 @@ void blocks_add_foreign(const char *what, uint64_t address, uint64_t size);
 /* Enters a block that was just handed out (NULL: a refusal, which is noted; then NULL is returned), looks for overlap and
  * alien memory, and fills it with its pattern. */
 struct block *block_enter(uint32_t heap, void *answer, uint64_t size);
-/* The same, without the look at its place and without filling: for what realloc returned, filled by `block_fill`. */
-void block_fill(struct block *block);
-void block_check_place(const struct block *block);
-/* Enters without filling. */
+/* The same, but without filling, which `block_fill` does later: for what realloc returned. */
 struct block *block_enter_bare(uint32_t heap, void *answer, uint64_t size);
+void block_fill(struct block *block);
 /* Reports a victim when the pattern is broken. */
 void block_check(const struct block *block);
+/* The same of the first `upto` bytes of a block that realloc has moved to `address`. */
+void block_check_moved(const struct block *block, uint64_t address, uint64_t upto);
 void blocks_check_all(void);
 /* The live block that holds `address`, or NULL. */
 struct block *block_at(uint64_t address);

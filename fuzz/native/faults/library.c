@@ -4,6 +4,9 @@
 #endif
 
 #include <dlfcn.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "allocator.h"
 #include "shared.h"
@@ -22,9 +25,39 @@ void library_open(const char *path)
     }
 }
 
+/* The process's own functions as the linker bound them: glibc's malloc debug library replaces old versions of the symbols
+ * only, which dlsym does not find. */
+static void *find_own(const char *name)
+{
+    /* Pointers to functions have the size of pointers to objects here, which dlsym asks for as well. */
+    static void *(*const allocate)(size_t) = malloc;
+    static void *(*const allocate_zeroed)(size_t, size_t) = calloc;
+    static void *(*const resize)(void *, size_t) = realloc;
+    static void *(*const resize_product)(void *, size_t, size_t) = reallocarray;
+    static int (*const allocate_aligned)(void **, size_t, size_t) = posix_memalign;
+    static void (*const release)(void *) = free;
+    static size_t (*const ask_size)(void *) = malloc_usable_size;
+    static const struct {
+        const char *name;
+        const void *function;
+    } own[] = {
+        {"malloc", &allocate},         {"calloc", &allocate_zeroed},          {"realloc", &resize},
+        {"reallocarray", &resize_product}, {"posix_memalign", &allocate_aligned}, {"free", &release},
+        {"malloc_usable_size", &ask_size},
+    };
+    for (size_t index = 0; index < sizeof own / sizeof own[0]; index++) {
+        if (strcmp(name, own[index].name) == 0) {
+            void *found;
+            memcpy(&found, own[index].function, sizeof found);
+            return found;
+        }
+    }
+    return dlsym(RTLD_DEFAULT, name);
+}
+
 void *library_find_if_there(const char *name)
 {
-    return dlsym(handle, name);
+    return handle == RTLD_DEFAULT ? find_own(name) : dlsym(handle, name);
 }
 
 void *library_find(const char *name)

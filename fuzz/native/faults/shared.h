@@ -56,7 +56,7 @@ struct evidence {
 struct report {
     uint64_t magic;
     uint32_t version, phase, line, flags;
-    uint32_t message_bytes[PHASE_COUNT]; /* on stderr when the phase began */
+    uint32_t message_bytes[PHASE_COUNT]; /* on stderr when the phase began, plus 1; 0: it has not begun */
     uint32_t evidence_count;             /* may be more than EVIDENCE_MAX; the first are kept */
     uint32_t refused_count;
     char reason[REASON_BYTES];

@@ -1,4 +1,6 @@
 
+/* ---- the storage, as the four handlers that a heap calls -------------------------------------------------------- */
+
 static void *handle_alloc(void *storage, size_t size, size_t alignment)
 {
     (void)storage;

@@ -1,4 +1,6 @@
 
+/* ---- the process: opens the heap, performs the steps, closes it ------------------------------------------------- */
+
 static void close_heap(void)
 {
     begin_step();

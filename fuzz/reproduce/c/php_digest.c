@@ -1,4 +1,6 @@
 
+/* ---- the digest of PHP's heap, walked by offsets ---------------------------------------------------------------- */
+
 static uint64_t field_u64(const void *object, uint32_t offset);
 static uint32_t field_u32(const void *object, uint32_t offset);
 static const void *field_pointer(const void *object, uint32_t offset);

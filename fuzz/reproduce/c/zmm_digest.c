@@ -1,4 +1,6 @@
 
+/* ---- the digest of zmm's heap, walked by its visitor ------------------------------------------------------------ */
+
 static uint32_t next_bin;
 
 static void on_listed_chunk(void *context, const zmm_chunk_view *chunk)
