@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Stands for "no heap yet": its small_bytes_max of 0 and its tag, which no page bears, send every call to a slow path
+/* Stands for "no heap yet": its small_bytes_max of 0 and its words, which no page bears, send every call to a slow path
  * that makes one. So the fast paths need no test of their own. */
-static zmm_heap api_no_heap = {.small_tag = PAGE_WORD_TAG_NONE};
+static zmm_heap api_no_heap = {.small_words = {PAGE_WORD_NONE}};
 static _Thread_local zmm_heap *api_current __attribute__((tls_model("initial-exec"))) = &api_no_heap;
 
 /* ---- an explicit heap ----------------------------------------------------------------------------------------------- */
@@ -121,7 +121,7 @@ ZMM_PUBLIC void zmm_heap_free(zmm_heap *heap, void *block) {
 }
 
 ZMM_PUBLIC size_t zmm_heap_block_size(zmm_heap *heap, const void *block) {
-    return heap_block_size(heap, block);
+    return identify(heap, block).block_bytes;
 }
 
 /* ---- the heap as a whole ---------------------------------------------------------------------------------------------- */
@@ -144,7 +144,7 @@ ZMM_PUBLIC zmm_edition zmm_heap_edition(const zmm_heap *heap) {
 }
 
 ZMM_PUBLIC zmm_storage *zmm_heap_storage(zmm_heap *heap) {
-    return heap->has_storage ? &heap->storage : NULL;
+    return heap->storage;
 }
 
 ZMM_PUBLIC void zmm_heap_usage(const zmm_heap *heap, zmm_usage *usage) {

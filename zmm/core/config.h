@@ -24,7 +24,7 @@
 /* ---- levels --------------------------------------------------------------------------------------------------- */
 
 #define ZMM_LEVEL_FAST 0    /* the checks that PHP 8.2 makes */
-#define ZMM_LEVEL_RELEASE 1 /* plus a live bit for each slot, and sealed links in free slots */
+#define ZMM_LEVEL_RELEASE 1 /* plus live bits, sealed links and guarded records */
 #define ZMM_LEVEL_DEBUG 3   /* plus all asserts and a whole-heap check at the end of each request */
 
 #ifndef ZMM_LEVEL
@@ -33,6 +33,7 @@
 
 #define ZMM_LIVE_BITS (ZMM_LEVEL >= ZMM_LEVEL_RELEASE)
 #define ZMM_SEALED_LINKS (ZMM_LEVEL >= ZMM_LEVEL_RELEASE)
+#define ZMM_GUARDS_METADATA (ZMM_LEVEL >= ZMM_LEVEL_RELEASE)
 
 #ifndef ZMM_ASSERTS
 #define ZMM_ASSERTS (ZMM_LEVEL >= ZMM_LEVEL_DEBUG)

@@ -58,6 +58,8 @@ ZMM_INTERNAL chunk_record *ground_chunk_adopt(void *address);
 /* Forgets the chunk; its memory in the range goes back to the kernel. */
 ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);
 /* The position of any address outside the range: a chunk from storage handlers, or POSITION_NONE. */
+/* Is this one of the records that exist? */
+ZMM_INTERNAL bool ground_is_record(const chunk_record *record);
 ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address);
 
 /* A granule is 8 bytes: the distance of two possible slot starts. The rotation sends an address that is not a multiple
@@ -117,13 +119,23 @@ static inline void usage_map(zmm_heap *heap, size_t bytes) {
         heap->real_peak_bytes = heap->real_size_bytes;
     }
 }
+static inline void usage_set_limit(zmm_heap *heap, size_t limit_bytes) {
+    heap->limit_bytes = limit_bytes;
+    heap->limit_twin = ~limit_bytes;
+}
 /* Unsigned on purpose, as in ZendMM: the limit may lie below real_size after quirk 3 of the editions. */
-static inline bool usage_may_map(const zmm_heap *heap, size_t bytes) {
+static inline bool usage_may_map(zmm_heap *heap, size_t bytes) {
+    if (ZMM_GUARDS_METADATA && heap->limit_bytes != ~heap->limit_twin) {
+        panic(heap, "the limit was written to", &heap->limit_bytes);
+    }
     return bytes <= heap->limit_bytes - heap->real_size_bytes;
 }
 
 /* ---- chunk.c: a heap's ring of chunks and its cache of spare ones --------------------------------------------------- */
 ZMM_INTERNAL void chunk_reset(chunk_record *chunk);
+/* The next chunk of the ring or the cache, after a look at whether it can be one; panics when not. */
+ZMM_INTERNAL chunk_record *chunk_next(zmm_heap *heap, const chunk_record *chunk);
+ZMM_INTERNAL chunk_record *chunk_verified(zmm_heap *heap, chunk_record *chunk);
 ZMM_INTERNAL void chunk_link_last(zmm_heap *heap, chunk_record *chunk);
 ZMM_INTERNAL void chunk_move_to_front(zmm_heap *heap, chunk_record *chunk);
 ZMM_INTERNAL void chunk_delete(zmm_heap *heap, chunk_record *chunk);
@@ -132,7 +144,8 @@ ZMM_INTERNAL void chunk_cache_push(zmm_heap *heap, chunk_record *chunk);
 ZMM_INTERNAL void chunk_cache_release_head(zmm_heap *heap);
 
 /* ---- run.c: finding, taking and giving back a run of pages in one chunk --------------------------------------------- */
-ZMM_INTERNAL uint32_t run_find(chunk_record *chunk, uint32_t run_pages); /* first page; 0: none */
+/* The first page, 0 when there is no gap. Panics when the chunk's maps contradict each other. */
+ZMM_INTERNAL uint32_t run_find(chunk_record *chunk, uint32_t run_pages);
 ZMM_INTERNAL void run_take(chunk_record *chunk, uint32_t page_index, uint32_t run_pages);
 ZMM_INTERNAL void run_give_back(chunk_record *chunk, uint32_t page_index, uint32_t run_pages);
 ZMM_INTERNAL bool run_extend(chunk_record *chunk, uint32_t page_index, uint32_t old_pages, uint32_t new_pages);
@@ -293,16 +306,28 @@ ZMM_INTERNAL huge_record *huge_find(const zmm_heap *heap, const void *block);
 ZMM_INTERNAL huge_record *huge_find_around(const zmm_heap *heap, const void *address);
 ZMM_INTERNAL void huge_release_all(zmm_heap *heap);
 ZMM_INTERNAL void huge_release_records(zmm_heap *heap);
+ZMM_INTERNAL void huge_set_size(const zmm_heap *heap, huge_record *record, size_t size_bytes);
 /* size rounded up to the page; 0 when that exceeds SIZE_MAX. */
 static inline size_t huge_round(size_t size_bytes) {
     return (size_bytes + ZMM_PAGE_BYTES - 1) & ~(ZMM_PAGE_BYTES - 1);
 }
 
-/* ---- heap.c: one allocation, one free, one size query: choose by size or address --------------------------------------- */
+/* ---- identify.c: what an address is to this heap; anything but a live block is a panic ------------------------------------ */
+typedef enum block_kind { BLOCK_SMALL, BLOCK_LARGE, BLOCK_HUGE } block_kind;
+typedef struct block_look {
+    block_kind kind;
+    uint32_t bin_index; /* small */
+    uint32_t run_pages; /* large */
+    position at;        /* small and large */
+    huge_record *huge;  /* huge */
+    size_t block_bytes;
+} block_look;
+ZMM_INTERNAL block_look identify(zmm_heap *heap, const void *block);
+
+/* ---- heap.c: one allocation and one free: choose by size or by what the address is --------------------------------------- */
 ZMM_INTERNAL ZMM_COLD void *heap_alloc_beyond_small(zmm_heap *heap, size_t size_bytes);
 ZMM_INTERNAL void heap_free_beyond_fast(zmm_heap *heap, void *block);
 
-ZMM_INTERNAL size_t heap_block_size(zmm_heap *heap, const void *block);
 static inline void *heap_alloc(zmm_heap *heap, size_t size_bytes) {
     return ZMM_LIKELY(size_bytes <= heap->small_bytes_max) ? small_alloc(heap, bin_of_size(size_bytes))
                                                            : heap_alloc_beyond_small(heap, size_bytes);
@@ -311,14 +336,14 @@ static inline void heap_free(zmm_heap *heap, void *block) {
     const uint64_t granule = ground_granule(block);
     if (ZMM_LIKELY(ground_has_granule(granule))) {
         const page_word *const word = page_word_of_address(block);
-        if (ZMM_LIKELY((*word & PAGE_WORD_TAG_MASK) == heap->small_tag)) {
+        const uint32_t bin_index = *(const uint8_t *)word; /* loaded by itself: the list's head waits for it */
+        if (ZMM_LIKELY((*word & ~PAGE_WORD_BACK_MASK) == heap->small_words[bin_index])) {
 #if ZMM_LIVE_BITS
             if (ZMM_UNLIKELY(!live_exchange(live_word_of_address(block), granule, false))) {
                 panic(heap, "not a live slot", block);
             }
 #endif
-            /* The low byte is loaded by itself: the list's head waits for it. */
-            small_push(heap, block, *(const uint8_t *)word, false);
+            small_push(heap, block, bin_index, false);
             return;
         }
     }

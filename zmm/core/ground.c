@@ -14,6 +14,7 @@
 #include <string.h>
 
 ZMM_INTERNAL ground_tables ground;
+ZMM_INTERNAL uint64_t page_word_secret;
 
 typedef struct ground_zone {
     uint32_t first_slot, end_slot; /* the records of the zone */
@@ -74,6 +75,9 @@ static bool ground_reserve(uint32_t range_chunks) {
 ZMM_INTERNAL bool ground_prepare(void) {
     ground_lock();
     bool prepared = ground.base != 0;
+    if (ZMM_GUARDS_METADATA && page_word_secret == 0) {
+        page_word_secret = kernel()->random != NULL ? kernel()->random() | 1 : LINK_FACTOR;
+    }
     /* Where addresses are scarce (a small RLIMIT_AS), a smaller range serves: chunks beyond it are mapped elsewhere. */
     for (uint32_t chunks = ZMM_RANGE_CHUNKS_MAX; !prepared && chunks >= ZMM_RANGE_CHUNKS_MIN; chunks /= 2) {
         prepared = ground_reserve(chunks);
@@ -198,6 +202,14 @@ static void ground_foreign_remove(uintptr_t chunk_address) {
         ground_foreign_table[gap] = ground_foreign_table[entry];
         gap = entry;
     }
+}
+
+ZMM_INTERNAL bool ground_is_record(const chunk_record *record) {
+    const uintptr_t offset = (uintptr_t)record - (uintptr_t)ground.records;
+    const uintptr_t slot = offset / sizeof(chunk_record);
+    return offset % sizeof(chunk_record) == 0 &&
+           (slot < ground_range_zone.committed_slot ||
+            (slot >= ground_foreign_zone.first_slot && slot < ground_foreign_zone.committed_slot));
 }
 
 ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address) {

@@ -10,32 +10,46 @@
 
 /* ---- beginning --------------------------------------------------------------------------------------------------- */
 
+static size_t request_storage_bytes(const zmm_heap *heap) {
+    return ZMM_PAGE_BYTES + huge_round(heap->storage_data_bytes);
+}
+
 static void request_release_record(zmm_heap *heap) {
-    if (heap->storage_data != NULL) {
-        kernel()->unmap(heap->storage_data, huge_round(heap->storage_data_bytes));
+    if (heap->storage != NULL) {
+        kernel()->unmap(heap->storage, request_storage_bytes(heap));
     }
     ground_heap_id_give_back(heap->id);
     kernel()->unmap(heap, ZMM_HEAP_RECORD_BYTES);
 }
 
-/* The record and its data are the heap's first block, as in ZendMM. That block does not survive the end of the request
- * (ZendMM hands its memory out again), so the heap works with copies of its own. */
-static bool request_keep_storage(zmm_heap *heap, const zmm_options *options) {
+/* A page for the storage record, and pages for its data behind it. */
+static bool request_make_storage(zmm_heap *heap, const zmm_options *options) {
     heap->storage_data_bytes = options->storage_data_bytes;
-    char *const block = heap_alloc(heap, sizeof(zmm_storage) + options->storage_data_bytes);
-    if (block == NULL) {
+    zmm_storage *const storage = kernel()->map(request_storage_bytes(heap), ZMM_PAGE_BYTES);
+    if (storage == NULL) {
         return false;
     }
+    storage->handlers = *options->handlers;
+    storage->data = (void *)(uintptr_t)options->storage_data;
     if (options->storage_data != NULL && options->storage_data_bytes > 0) {
-        heap->storage_data = kernel()->map(huge_round(options->storage_data_bytes), ZMM_PAGE_BYTES);
-        if (heap->storage_data == NULL) {
-            return false;
-        }
-        memcpy(heap->storage_data, options->storage_data, options->storage_data_bytes);
-        heap->storage.data = heap->storage_data;
+        storage->data = (char *)storage + ZMM_PAGE_BYTES;
+        memcpy(storage->data, options->storage_data, options->storage_data_bytes);
     }
-    memcpy(block, &heap->storage, sizeof(heap->storage));
+    heap->storage = storage;
+    if (kernel()->protect != NULL) {
+        kernel()->protect(storage, ZMM_PAGE_BYTES);
+    }
     return true;
+}
+
+/* The record and its data are the heap's first block, as in ZendMM: that block is for the sake of placement and does not
+ * survive the end of the request (ZendMM hands its memory out again), so the heap works with the copy above. */
+static bool request_place_storage(zmm_heap *heap) {
+    zmm_storage *const block = heap_alloc(heap, sizeof(zmm_storage) + heap->storage_data_bytes);
+    if (block != NULL) {
+        *block = *heap->storage;
+    }
+    return block != NULL;
 }
 
 static void request_new_key(zmm_heap *heap) {
@@ -55,14 +69,18 @@ static zmm_heap *request_make_record(const zmm_options *options) {
         kernel()->unmap(heap, ZMM_HEAP_RECORD_BYTES);
         return NULL;
     }
-    heap->small_tag = heap->id << PAGE_WORD_HEAP_SHIFT | PAGE_WORD_SMALL;
+    for (uint32_t bin_index = 0; bin_index < sizeof(heap->small_words) / sizeof(heap->small_words[0]); bin_index++) {
+        const bool is_fast = bin_index < ZMM_BIN_COUNT && !bin_is_tiny(bin_index);
+        heap->small_words[bin_index] = is_fast ? page_word_small(heap->id, bin_index, 0) : PAGE_WORD_NONE;
+    }
     heap->small_bytes_max = ZMM_SMALL_BYTES_MAX;
     heap->edition = options->edition;
-    heap->limit_bytes = ZMM_LIMIT_BYTES_DEFAULT;
+    usage_set_limit(heap, ZMM_LIMIT_BYTES_DEFAULT);
     request_new_key(heap);
-    if (options->handlers != NULL) {
-        heap->has_storage = true;
-        heap->storage = (zmm_storage){.handlers = *options->handlers, .data = (void *)(uintptr_t)options->storage_data};
+    heap->huge_key = heap->link_key;
+    if (options->handlers != NULL && !request_make_storage(heap, options)) {
+        request_release_record(heap);
+        return NULL;
     }
     return heap;
 }
@@ -85,7 +103,7 @@ static bool request_first_chunk(zmm_heap *heap) {
 ZMM_INTERNAL zmm_heap *request_startup(const zmm_options *options) {
     zmm_heap *const heap = request_make_record(options);
     if (heap != NULL && request_first_chunk(heap)) {
-        if (!heap->has_storage || request_keep_storage(heap, options)) {
+        if (heap->storage == NULL || request_place_storage(heap)) {
             return heap;
         }
         request_shutdown(heap);
@@ -122,9 +140,9 @@ static void request_drop_blocks(zmm_heap *heap) {
     huge_release_all(heap);
     chunk_record *const main_chunk = heap->main_chunk;
     request_clear_chunk(main_chunk);
-    chunk_record *chunk = main_chunk->next;
+    chunk_record *chunk = chunk_next(heap, main_chunk);
     while (chunk != main_chunk) {
-        chunk_record *const next = chunk->next;
+        chunk_record *const next = chunk_next(heap, chunk);
         request_clear_chunk(chunk);
         chunk_cache_push(heap, chunk);
         heap->chunk_count--;
@@ -177,6 +195,6 @@ ZMM_INTERNAL bool request_set_limit(zmm_heap *heap, size_t limit_bytes) {
             return true; /* PHP 8.2 forgets to store it here */
         }
     }
-    heap->limit_bytes = limit_bytes;
+    usage_set_limit(heap, limit_bytes);
     return true;
 }

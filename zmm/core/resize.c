@@ -1,6 +1,6 @@
 /* resize.c -- a block stays, shrinks or grows in place, or moves.
  *
- * Asks:    heap, huge, run, supply.
+ * Asks:    identify, heap, huge, run, supply.
  * Serves:  api.
  * Keeps:   every transition of zendmm.md section 11, with what each does to size and peak. A refused move leaves the
  *          old block as it was. */
@@ -26,12 +26,32 @@ static void *resize_move(zmm_heap *heap, void *block, size_t old_bytes, size_t s
     return moved;
 }
 
-static void *resize_small(zmm_heap *heap, void *block, uint32_t bin_index, size_t size_bytes, size_t copy_bytes) {
-    const size_t old_bytes = bin_bytes[bin_index];
+#if ZMM_SEALED_LINKS
+/* Before a growing block is moved, the slot behind it is looked at: where it is free and its link is broken, the block
+ * was overrun, and its bytes are not worth copying. */
+static void resize_verify_neighbour(zmm_heap *heap, const char *block, const block_look *look) {
+    const char *const neighbour = block + look->block_bytes;
+    const position at = look->at + look->block_bytes;
+    const page_word *const words = &ground.words[at >> ZMM_PAGE_SHIFT];
+    if (at % ZMM_CHUNK_BYTES == 0 || at % ZMM_CHUNK_BYTES % ZMM_PAGE_BYTES + look->block_bytes > ZMM_PAGE_BYTES ||
+        (*words & ~PAGE_WORD_BACK_MASK) != page_word_small(heap->id, look->bin_index, 0) || live_test(at)) {
+        return;
+    }
+    if (!link_is_whole(neighbour, bin_is_tiny(look->bin_index))) {
+        panic(heap, "a free slot was written to", neighbour);
+    }
+}
+#endif
+
+static void *resize_small(zmm_heap *heap, void *block, const block_look *look, size_t size_bytes, size_t copy_bytes) {
+    const size_t old_bytes = look->block_bytes;
     if (size_bytes > old_bytes) {
+#if ZMM_SEALED_LINKS
+        resize_verify_neighbour(heap, block, look);
+#endif
         return resize_move(heap, block, old_bytes, size_bytes, copy_bytes);
     }
-    if (bin_index == 0 || size_bytes >= bin_bytes[bin_index - 1]) {
+    if (look->bin_index == 0 || size_bytes >= bin_bytes[look->bin_index - 1]) {
         return block;
     }
     /* Into a smaller bin: here ZendMM lets the peak of both blocks stand. */
@@ -43,13 +63,13 @@ static void *resize_small(zmm_heap *heap, void *block, uint32_t bin_index, size_
     return moved;
 }
 
-static void *resize_large(zmm_heap *heap, void *block, position at, size_t size_bytes, size_t copy_bytes) {
-    chunk_record *const chunk = ground_chunk(at);
-    page_word *const word = &ground.words[at >> ZMM_PAGE_SHIFT];
-    const uint32_t old_pages = page_word_run_pages(*word);
+static void *resize_large(zmm_heap *heap, void *block, const block_look *look, size_t size_bytes, size_t copy_bytes) {
+    chunk_record *const chunk = ground_chunk(look->at);
+    page_word *const word = &ground.words[look->at >> ZMM_PAGE_SHIFT];
+    const uint32_t old_pages = look->run_pages;
     if (size_bytes > ZMM_SMALL_BYTES_MAX && size_bytes <= ZMM_LARGE_BYTES_MAX) {
         const uint32_t new_pages = (uint32_t)((size_bytes + ZMM_PAGE_BYTES - 1) / ZMM_PAGE_BYTES);
-        const uint32_t page_index = position_page(at);
+        const uint32_t page_index = position_page(look->at);
         if (new_pages == old_pages) {
             return block;
         }
@@ -65,7 +85,7 @@ static void *resize_large(zmm_heap *heap, void *block, position at, size_t size_
             return block;
         }
     }
-    return resize_move(heap, block, (size_t)old_pages * ZMM_PAGE_BYTES, size_bytes, copy_bytes);
+    return resize_move(heap, block, look->block_bytes, size_bytes, copy_bytes);
 }
 
 /* True when the block was resized where it is; `refused` when it may not grow at all. */
@@ -99,49 +119,34 @@ static bool resize_huge_in_place(zmm_heap *heap, huge_record *record, size_t siz
         usage_map(heap, new_bytes - old_bytes);
         usage_add(heap, new_bytes - old_bytes);
     }
-    record->size_bytes = new_bytes;
+    huge_set_size(heap, record, new_bytes);
     return true;
 }
 
-static void *resize_huge(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
-    huge_record *const record = huge_find(heap, block);
-    if (record == NULL) {
-        panic(heap, "not a block of this heap", block);
-    }
+static void *resize_huge(zmm_heap *heap, void *block, const block_look *look, size_t size_bytes, size_t copy_bytes) {
     if (size_bytes > ZMM_LARGE_BYTES_MAX) {
         bool refused;
-        if (resize_huge_in_place(heap, record, size_bytes, &refused)) {
+        if (resize_huge_in_place(heap, look->huge, size_bytes, &refused)) {
             return block;
         }
         if (refused) {
             return NULL;
         }
     }
-    return resize_move(heap, block, record->size_bytes, size_bytes, copy_bytes);
+    return resize_move(heap, block, look->block_bytes, size_bytes, copy_bytes);
 }
 
 ZMM_INTERNAL void *resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
     if (block == NULL) {
         return heap_alloc(heap, size_bytes);
     }
-    const position at = ground_locate(heap, block);
-    if (at == POSITION_NONE) {
-        return resize_huge(heap, block, size_bytes, copy_bytes);
+    const block_look look = identify(heap, block);
+    switch (look.kind) {
+    case BLOCK_SMALL:
+        return resize_small(heap, block, &look, size_bytes, copy_bytes);
+    case BLOCK_LARGE:
+        return resize_large(heap, block, &look, size_bytes, copy_bytes);
+    default:
+        return resize_huge(heap, block, &look, size_bytes, copy_bytes);
     }
-    if (ground_chunk(at)->heap != heap) {
-        panic(heap, "not a block of this heap", block);
-    }
-    const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
-    if ((word & PAGE_WORD_SMALL) != 0) {
-#if ZMM_LIVE_BITS
-        if (at % ZMM_SLOT_ALIGNMENT_BYTES != 0 || !live_test(at)) {
-            panic(heap, "not a live slot", block);
-        }
-#endif
-        return resize_small(heap, block, page_word_bin(word), size_bytes, copy_bytes);
-    }
-    if ((word & PAGE_WORD_LARGE) == 0 || at % ZMM_PAGE_BYTES != 0) {
-        panic(heap, "not the start of a block", block);
-    }
-    return resize_large(heap, block, at, size_bytes, copy_bytes);
 }

@@ -14,6 +14,7 @@
 #include "supply.c"
 #include "small.c"
 #include "huge.c"
+#include "identify.c"
 #include "heap.c"
 #include "resize.c"
 #include "walk.c"

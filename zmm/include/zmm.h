@@ -260,6 +260,7 @@ typedef struct zmm_kernel {
     void (*unmap)(void *address, size_t size_bytes);
     bool (*extend)(void *address, size_t old_bytes, size_t new_bytes); /* in place only */
     bool (*truncate)(void *address, size_t old_bytes, size_t new_bytes);
+    bool (*protect)(void *address, size_t size_bytes); /* makes it read-only; NULL in a fake kernel: left writable */
     uint64_t (*random)(void); /* 64 unpredictable bits; NULL in a fake kernel: a constant instead */
 } zmm_kernel;
 ZMM_API void zmm_set_kernel(const zmm_kernel *kernel);
