@@ -337,7 +337,7 @@ static inline void heap_free(zmm_heap *heap, void *block) {
     if (ZMM_LIKELY(ground_has_granule(granule))) {
         const page_word *const word = page_word_of_address(block);
         const uint32_t bin_index = *(const uint8_t *)word; /* loaded by itself: the list's head waits for it */
-        if (ZMM_LIKELY((*word & ~PAGE_WORD_BACK_MASK) == heap->small_words[bin_index])) {
+        if (ZMM_LIKELY(((*word ^ heap->small_words[bin_index]) & ~PAGE_WORD_BACK_MASK) == 0)) {
 #if ZMM_LIVE_BITS
             if (ZMM_UNLIKELY(!live_exchange(live_word_of_address(block), granule, false))) {
                 panic(heap, "not a live slot", block);
