@@ -120,6 +120,18 @@ ZMM_PUBLIC void zmm_heap_free(zmm_heap *heap, void *block) {
     heap_free(heap, block);
 }
 
+ZMM_PUBLIC void zmm_heap_free_sized(zmm_heap *heap, void *block, size_t size_bytes) {
+    if (ZMM_GUARDS_METADATA && block != NULL) {
+        const block_look look = identify(heap, block);
+        const size_t expected_bytes =
+            size_bytes <= ZMM_SMALL_BYTES_MAX ? bin_bytes[bin_of_size(size_bytes)] : huge_round(size_bytes);
+        if (look.block_bytes != expected_bytes) {
+            panic(heap, PANIC_SIZE, block);
+        }
+    }
+    heap_free(heap, block);
+}
+
 ZMM_PUBLIC size_t zmm_heap_block_size(zmm_heap *heap, const void *block) {
     return identify(heap, block).block_bytes;
 }
@@ -259,6 +271,10 @@ ZMM_PUBLIC void zmm_efree(void *block) {
     heap_free(api_current, block);
 }
 
+ZMM_PUBLIC void zmm_efree_sized(void *block, size_t size_bytes) {
+    zmm_heap_free_sized(api_heap(), block, size_bytes);
+}
+
 ZMM_PUBLIC void *zmm_ecalloc(size_t count, size_t size_bytes) {
     zmm_heap *const heap = api_heap();
     return api_infallible(heap, zmm_heap_calloc(heap, count, size_bytes));
@@ -326,6 +342,9 @@ ZMM_PUBLIC const zmm_api *zmm_get_api(void) {
         .heap_clear_refusal = zmm_heap_clear_refusal,
         .refusal_text = zmm_refusal_text,
         .set_panic_hook = zmm_set_panic_hook,
+        .panic_report = zmm_panic_report,
+        .panic_text = zmm_panic_text,
+        .heap_free_sized = zmm_heap_free_sized,
         .set_kernel = zmm_set_kernel,
     };
     return &table;

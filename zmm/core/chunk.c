@@ -21,7 +21,7 @@ ZMM_INTERNAL void chunk_reset(chunk_record *chunk) {
 
 ZMM_INTERNAL chunk_record *chunk_verified(zmm_heap *heap, chunk_record *chunk) {
     if (ZMM_GUARDS_METADATA && (!ground_is_record(chunk) || chunk->heap != heap)) {
-        panic(heap, "a chunk record was written to", chunk);
+        panic(heap, PANIC_CHUNK_RECORD, chunk);
     }
     return chunk;
 }
@@ -29,7 +29,7 @@ ZMM_INTERNAL chunk_record *chunk_verified(zmm_heap *heap, chunk_record *chunk) {
 ZMM_INTERNAL chunk_record *chunk_next(zmm_heap *heap, const chunk_record *chunk) {
     chunk_record *const next = chunk_verified(heap, chunk->next);
     if (ZMM_GUARDS_METADATA && next->prev != chunk) {
-        panic(heap, "a chunk record was written to", next);
+        panic(heap, PANIC_CHUNK_RECORD, next);
     }
     return next;
 }
@@ -47,7 +47,7 @@ static void chunk_unlink(zmm_heap *heap, chunk_record *chunk) {
     chunk_record *const next = chunk_next(heap, chunk);
     chunk_record *const prev = chunk_verified(heap, chunk->prev);
     if (ZMM_GUARDS_METADATA && prev->next != chunk) {
-        panic(heap, "a chunk record was written to", prev);
+        panic(heap, PANIC_CHUNK_RECORD, prev);
     }
     next->prev = prev;
     prev->next = next;

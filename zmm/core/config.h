@@ -61,6 +61,7 @@
 #define ZMM_FRONT_STEPS 2u /* a chunk found after more steps than this ... */
 #define ZMM_FRONT_PAGES 8u /* ... for a run shorter than this moves to the front */
 #define ZMM_DELETE_COUNT_MAX 4u
+#define ZMM_HUGE_STEPS_MAX 100000u /* a report does not follow a broken list for ever */
 
 /* ---- derived: change the numbers above, never these ------------------------------------------------------------- */
 

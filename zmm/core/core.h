@@ -8,10 +8,34 @@
 #include "layout.h"
 
 /* ---- panic.c: the one way to die of corruption ------------------------------------------------------------------ */
-ZMM_INTERNAL _Noreturn void panic(zmm_heap *heap, const char *reason, const void *address);
+typedef enum panic_reason {
+    PANIC_NOT_OURS,
+    PANIC_NOT_START,
+    PANIC_NOT_LIVE,
+    PANIC_FREE_SLOT,
+    PANIC_LIST_ASTRAY,
+    PANIC_LIST_CIRCLE,
+    PANIC_LIST_LIVE,
+    PANIC_PAGE_MAP,
+    PANIC_FREE_MAP,
+    PANIC_CHUNK_RECORD,
+    PANIC_HUGE_RECORD,
+    PANIC_LIMIT,
+    PANIC_SIZE,
+    PANIC_OVERRUN,
+    PANIC_FREED_WRITTEN,
+    PANIC_CHECK,
+    PANIC_ASSERTION,
+    PANIC_REASON_COUNT,
+} panic_reason;
+/* `address` is what the caller passed, or where the damage is (PANIC_CHECK, PANIC_ASSERTION: a text). */
+ZMM_INTERNAL _Noreturn ZMM_COLD void panic(zmm_heap *heap, panic_reason reason, const void *address);
+/* Finds out more about an address than panic itself may know; set by diagnose.c, which may ask everybody. */
+typedef void (*panic_diagnosis)(zmm_panic *report, panic_reason reason);
+ZMM_INTERNAL void panic_set_diagnosis(panic_diagnosis diagnosis);
 
 #if ZMM_ASSERTS
-#define zmm_assert(condition) ((condition) ? (void)0 : panic(NULL, "assertion failed: " #condition, NULL))
+#define zmm_assert(condition) ((condition) ? (void)0 : panic(NULL, PANIC_ASSERTION, #condition))
 #else
 #define zmm_assert(condition) ((void)0)
 #endif
@@ -60,6 +84,8 @@ ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);
 /* The position of any address outside the range: a chunk from storage handlers, or POSITION_NONE. */
 /* Is this one of the records that exist? */
 ZMM_INTERNAL bool ground_is_record(const chunk_record *record);
+/* As ground_locate, without the lock: for a panic, which may have come in the middle of anything. */
+ZMM_INTERNAL position ground_locate_quietly(const void *address);
 ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address);
 
 /* A granule is 8 bytes: the distance of two possible slot starts. The rotation sends an address that is not a multiple
@@ -126,7 +152,7 @@ static inline void usage_set_limit(zmm_heap *heap, size_t limit_bytes) {
 /* Unsigned on purpose, as in ZendMM: the limit may lie below real_size after quirk 3 of the editions. */
 static inline bool usage_may_map(zmm_heap *heap, size_t bytes) {
     if (ZMM_GUARDS_METADATA && heap->limit_bytes != ~heap->limit_twin) {
-        panic(heap, "the limit was written to", &heap->limit_bytes);
+        panic(heap, PANIC_LIMIT, &heap->limit_bytes);
     }
     return bytes <= heap->limit_bytes - heap->real_size_bytes;
 }
@@ -200,7 +226,7 @@ static inline void *link_open(const zmm_heap *heap, const void *slot) {
 }
 static inline void *link_next(zmm_heap *heap, const void *slot, bool is_tiny) {
     if (ZMM_UNLIKELY(!link_is_whole(slot, is_tiny))) {
-        panic(heap, "a free slot was written to", slot);
+        panic(heap, PANIC_FREE_SLOT, slot);
     }
     return link_open(heap, slot);
 }
@@ -284,7 +310,7 @@ static inline void *small_alloc(zmm_heap *heap, uint32_t bin_index) {
         return small_alloc_odd(heap, bin_index);
     }
     if (ZMM_UNLIKELY(live_exchange(live_word_of_address(slot), granule, true))) {
-        panic(heap, "a free list leads to a live slot", slot);
+        panic(heap, PANIC_LIST_LIVE, slot);
     }
 #endif
     heap->free_slot[bin_index] = link_next(heap, slot, false);
@@ -340,7 +366,7 @@ static inline void heap_free(zmm_heap *heap, void *block) {
         if (ZMM_LIKELY(((*word ^ heap->small_words[bin_index]) & ~PAGE_WORD_BACK_MASK) == 0)) {
 #if ZMM_LIVE_BITS
             if (ZMM_UNLIKELY(!live_exchange(live_word_of_address(block), granule, false))) {
-                panic(heap, "not a live slot", block);
+                panic(heap, PANIC_NOT_LIVE, block);
             }
 #endif
             small_push(heap, block, bin_index, false);
@@ -360,6 +386,9 @@ ZMM_INTERNAL bool walk_owns(const zmm_heap *heap, const void *address);
 
 /* ---- check.c: every invariant as code, each under its id -------------------------------------------------------------------- */
 ZMM_INTERNAL const char *check_heap(zmm_heap *heap);
+
+/* ---- diagnose.c: what a panic can say about an address ------------------------------------------------------------------------ */
+ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason);
 
 /* ---- request.c: beginning, end and full end of a heap; its limit -------------------------------------------------------------- */
 ZMM_INTERNAL zmm_heap *request_startup(const zmm_options *options);

@@ -233,6 +233,17 @@ ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address) {
     return found;
 }
 
+ZMM_INTERNAL position ground_locate_quietly(const void *address) {
+    const uint64_t offset = (uintptr_t)address - ground.base;
+    if (ground_has_granule(offset >> ZMM_SLOT_SHIFT)) {
+        return offset;
+    }
+    const uintptr_t chunk_address = (uintptr_t)address & ~(ZMM_CHUNK_BYTES - 1);
+    const uint32_t slot = ground_foreign_table[ground_foreign_entry(chunk_address)];
+    return slot != 0 ? ((position)(slot - 1) << ZMM_CHUNK_SHIFT) + ((uintptr_t)address & (ZMM_CHUNK_BYTES - 1))
+                     : POSITION_NONE;
+}
+
 ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk) {
     ground_lock();
     if (chunk->slot_index < ground_range_zone.end_slot) {

@@ -47,7 +47,7 @@ ZMM_INTERNAL void huge_set_size(const zmm_heap *heap, huge_record *record, size_
 
 static huge_record *huge_verified(const zmm_heap *heap, huge_record *record) {
     if (ZMM_GUARDS_METADATA && record != NULL && record->seal != huge_seal(heap, record)) {
-        panic((zmm_heap *)(uintptr_t)heap, "a huge block's record was written to", record->block);
+        panic((zmm_heap *)(uintptr_t)heap, PANIC_HUGE_RECORD, record->block);
     }
     return record;
 }
@@ -125,7 +125,7 @@ ZMM_INTERNAL void huge_free(zmm_heap *heap, void *block) {
     }
     huge_record *const record = huge_verified(heap, *link);
     if (record == NULL) {
-        panic(heap, "not a block of this heap", block);
+        panic(heap, PANIC_NOT_OURS, block);
     }
     *link = record->next;
     small_free_at(heap, record->node, ground_locate(heap, record->node));

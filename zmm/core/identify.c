@@ -10,11 +10,11 @@ static void identify_slot(zmm_heap *heap, block_look *look, const void *block) {
     look->bin_index = page_word_bin(word);
     if (look->bin_index >= ZMM_BIN_COUNT ||
         (word & ~PAGE_WORD_BACK_MASK) != page_word_small(heap->id, look->bin_index, 0)) {
-        panic(heap, "a page map was written to", block);
+        panic(heap, PANIC_PAGE_MAP, block);
     }
 #if ZMM_LIVE_BITS
     if (look->at % ZMM_SLOT_ALIGNMENT_BYTES != 0 || !live_test(look->at)) {
-        panic(heap, "not a live slot", block);
+        panic(heap, PANIC_NOT_LIVE, block);
     }
 #endif
     look->block_bytes = bin_bytes[look->bin_index];
@@ -23,11 +23,11 @@ static void identify_slot(zmm_heap *heap, block_look *look, const void *block) {
 static void identify_large(zmm_heap *heap, block_look *look, const void *block) {
     const page_word word = ground.words[look->at >> ZMM_PAGE_SHIFT];
     if ((word & PAGE_WORD_LARGE) == 0 || look->at % ZMM_PAGE_BYTES != 0) {
-        panic(heap, "not the start of a block", block);
+        panic(heap, PANIC_NOT_START, block);
     }
     look->run_pages = page_word_run_pages(word);
     if (word != page_word_large(heap->id, look->run_pages)) {
-        panic(heap, "a page map was written to", block);
+        panic(heap, PANIC_PAGE_MAP, block);
     }
     look->block_bytes = (size_t)look->run_pages * ZMM_PAGE_BYTES;
 }
@@ -38,13 +38,13 @@ ZMM_INTERNAL block_look identify(zmm_heap *heap, const void *block) {
         look.kind = BLOCK_HUGE;
         look.huge = huge_find(heap, block);
         if (look.huge == NULL) {
-            panic(heap, "not a block of this heap", block);
+            panic(heap, PANIC_NOT_OURS, block);
         }
         look.block_bytes = look.huge->size_bytes;
         return look;
     }
     if (ground_chunk(look.at)->heap != heap) {
-        panic(heap, "not a block of this heap", block);
+        panic(heap, PANIC_NOT_OURS, block);
     }
     if ((ground.words[look.at >> ZMM_PAGE_SHIFT] & PAGE_WORD_SMALL) != 0) {
         look.kind = BLOCK_SMALL;

@@ -57,6 +57,7 @@ static void request_new_key(zmm_heap *heap) {
 }
 
 static zmm_heap *request_make_record(const zmm_options *options) {
+    panic_set_diagnosis(diagnose);
     if (!ground_prepare()) {
         return NULL;
     }
@@ -133,8 +134,9 @@ static void request_clear_chunk(chunk_record *chunk) {
 /* Huge blocks go, then every chunk but the main one moves to the cache, in ring order. */
 static void request_drop_blocks(zmm_heap *heap) {
 #if ZMM_LEVEL >= ZMM_LEVEL_DEBUG
-    if (check_heap(heap) != NULL) {
-        panic(heap, "the heap was broken when its request ended", heap);
+    const char *const broken = check_heap(heap);
+    if (broken != NULL) {
+        panic(heap, PANIC_CHECK, broken);
     }
 #endif
     huge_release_all(heap);

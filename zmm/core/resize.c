@@ -38,7 +38,7 @@ static void resize_verify_neighbour(zmm_heap *heap, const char *block, const blo
         return;
     }
     if (!link_is_whole(neighbour, bin_is_tiny(look->bin_index))) {
-        panic(heap, "a free slot was written to", neighbour);
+        panic(heap, PANIC_FREE_SLOT, neighbour);
     }
 }
 #endif

@@ -15,7 +15,7 @@
 /* free_pages and the free map tell the same count, so a change of either is seen before a run is taken. */
 static void run_verify_map(const chunk_record *chunk) {
     if (bits_count(chunk->free_map) + chunk->free_pages != ZMM_CHUNK_PAGES) {
-        panic(chunk->heap, "a free map was written to", chunk->free_map);
+        panic(chunk->heap, PANIC_FREE_MAP, chunk->free_map);
     }
 }
 /* A gap in the free map is one in the page words too. */
@@ -26,7 +26,7 @@ static void run_verify_gap(const chunk_record *chunk, uint32_t page_index, uint3
         any |= words[page];
     }
     if (any != 0) {
-        panic(chunk->heap, "a page map was written to", words);
+        panic(chunk->heap, PANIC_PAGE_MAP, words);
     }
 }
 #else

@@ -9,11 +9,11 @@ ZMM_INTERNAL ZMM_COLD void *small_alloc_odd(zmm_heap *heap, uint32_t bin_index) 
     void *const slot = *head;
     const position at = ground_locate(heap, slot);
     if (at == POSITION_NONE || at % ZMM_SLOT_ALIGNMENT_BYTES != 0) {
-        panic(heap, "a free list leads out of the heap", slot);
+        panic(heap, PANIC_LIST_ASTRAY, slot);
     }
 #if ZMM_LIVE_BITS
     if (live_exchange(live_word(at), at >> ZMM_SLOT_SHIFT, true)) {
-        panic(heap, "a free list leads to a live slot", slot);
+        panic(heap, PANIC_LIST_LIVE, slot);
     }
 #endif
     *head = link_next(heap, slot, bin_is_tiny(bin_index));
@@ -51,7 +51,7 @@ ZMM_INTERNAL void small_free_at(zmm_heap *heap, void *slot, position at) {
     const uint32_t bin_index = page_word_bin(ground.words[at >> ZMM_PAGE_SHIFT]);
 #if ZMM_LIVE_BITS
     if (at % ZMM_SLOT_ALIGNMENT_BYTES != 0 || !live_exchange(live_word(at), at >> ZMM_SLOT_SHIFT, false)) {
-        panic(heap, "not a live slot", slot);
+        panic(heap, PANIC_NOT_LIVE, slot);
     }
 #endif
     small_push(heap, slot, bin_index, bin_is_tiny(bin_index));

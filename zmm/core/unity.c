@@ -19,5 +19,7 @@
 #include "resize.c"
 #include "walk.c"
 #include "check.c"
+#include "diagnose.c"
 #include "request.c"
+#include "hooks.c"
 #include "api.c"
