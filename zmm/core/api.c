@@ -59,7 +59,7 @@ ZMM_PUBLIC void zmm_heap_shutdown(zmm_heap *heap, bool full, bool silent) {
 }
 
 ZMM_PUBLIC void *zmm_heap_alloc(zmm_heap *heap, size_t size_bytes) {
-    return heap_alloc(heap, size_bytes);
+    return block_alloc(heap, size_bytes);
 }
 
 ZMM_PUBLIC void *zmm_heap_calloc(zmm_heap *heap, size_t count, size_t size_bytes) {
@@ -67,7 +67,7 @@ ZMM_PUBLIC void *zmm_heap_calloc(zmm_heap *heap, size_t count, size_t size_bytes
     if (!api_product(heap, count, size_bytes, 0, &total)) {
         return NULL;
     }
-    void *const block = heap_alloc(heap, total);
+    void *const block = block_alloc(heap, total);
     /* A huge block comes zeroed from its storage. */
     if (block != NULL && total <= ZMM_LARGE_BYTES_MAX) {
         memset(block, 0, total);
@@ -77,26 +77,26 @@ ZMM_PUBLIC void *zmm_heap_calloc(zmm_heap *heap, size_t count, size_t size_bytes
 
 ZMM_PUBLIC void *zmm_heap_safe_alloc(zmm_heap *heap, size_t count, size_t size_bytes, size_t offset_bytes) {
     size_t total;
-    return api_product(heap, count, size_bytes, offset_bytes, &total) ? heap_alloc(heap, total) : NULL;
+    return api_product(heap, count, size_bytes, offset_bytes, &total) ? block_alloc(heap, total) : NULL;
 }
 
 ZMM_PUBLIC void *zmm_heap_realloc(zmm_heap *heap, void *block, size_t size_bytes) {
-    return resize(heap, block, size_bytes, size_bytes);
+    return block_resize(heap, block, size_bytes, size_bytes);
 }
 
 ZMM_PUBLIC void *zmm_heap_realloc2(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
-    return resize(heap, block, size_bytes, copy_bytes);
+    return block_resize(heap, block, size_bytes, copy_bytes);
 }
 
 ZMM_PUBLIC void *zmm_heap_safe_realloc(zmm_heap *heap, void *block, size_t count, size_t size_bytes,
                                        size_t offset_bytes) {
     size_t total;
-    return api_product(heap, count, size_bytes, offset_bytes, &total) ? resize(heap, block, total, total) : NULL;
+    return api_product(heap, count, size_bytes, offset_bytes, &total) ? block_resize(heap, block, total, total) : NULL;
 }
 
 ZMM_PUBLIC char *zmm_heap_strdup(zmm_heap *heap, const char *text) {
     const size_t length_bytes = strlen(text);
-    char *const copy = heap_alloc(heap, length_bytes + 1);
+    char *const copy = block_alloc(heap, length_bytes + 1);
     if (copy != NULL) {
         memcpy(copy, text, length_bytes + 1);
     }
@@ -108,7 +108,7 @@ ZMM_PUBLIC char *zmm_heap_strndup(zmm_heap *heap, const char *text, size_t lengt
     if (!api_product(heap, 1, length_bytes, 1, &total)) {
         return NULL;
     }
-    char *const copy = heap_alloc(heap, total);
+    char *const copy = block_alloc(heap, total);
     if (copy != NULL) {
         memcpy(copy, text, length_bytes);
         copy[length_bytes] = '\0';
@@ -117,23 +117,23 @@ ZMM_PUBLIC char *zmm_heap_strndup(zmm_heap *heap, const char *text, size_t lengt
 }
 
 ZMM_PUBLIC void zmm_heap_free(zmm_heap *heap, void *block) {
-    heap_free(heap, block);
+    block_free(heap, block);
 }
 
 ZMM_PUBLIC void zmm_heap_free_sized(zmm_heap *heap, void *block, size_t size_bytes) {
     if (ZMM_GUARDS_METADATA && block != NULL) {
-        const block_look look = identify(heap, block);
-        const size_t expected_bytes =
+        /* With trims the size is known to the byte, else to the size class. */
+        const size_t class_bytes =
             size_bytes <= ZMM_SMALL_BYTES_MAX ? bin_bytes[bin_of_size(size_bytes)] : huge_round(size_bytes);
-        if (look.block_bytes != expected_bytes) {
+        if (block_size(heap, block) != (ZMM_TRIMS ? size_bytes : class_bytes)) {
             panic(heap, PANIC_SIZE, block);
         }
     }
-    heap_free(heap, block);
+    block_free(heap, block);
 }
 
 ZMM_PUBLIC size_t zmm_heap_block_size(zmm_heap *heap, const void *block) {
-    return identify(heap, block).block_bytes;
+    return block_size(heap, block);
 }
 
 /* ---- the heap as a whole ---------------------------------------------------------------------------------------------- */
@@ -251,12 +251,13 @@ ZMM_PUBLIC void zmm_set_bailout(zmm_bailout bailout, void *context) {
     api_bailout_context = context;
 }
 
-static ZMM_COLD void *api_emalloc_slow(size_t size_bytes) {
+static __attribute__((noinline)) void *api_emalloc_slow(size_t size_bytes) {
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, heap_alloc(heap, size_bytes));
+    return api_infallible(heap, block_alloc(heap, size_bytes));
 }
 
 ZMM_PUBLIC void *zmm_emalloc(size_t size_bytes) {
+#if !ZMM_TRIMS
     zmm_heap *const heap = api_current;
     if (ZMM_LIKELY(size_bytes <= heap->small_bytes_max)) {
         const uint32_t bin_index = bin_of_size(size_bytes);
@@ -264,11 +265,12 @@ ZMM_PUBLIC void *zmm_emalloc(size_t size_bytes) {
             return small_alloc(heap, bin_index);
         }
     }
+#endif
     return api_emalloc_slow(size_bytes);
 }
 
 ZMM_PUBLIC void zmm_efree(void *block) {
-    heap_free(api_current, block);
+    block_free(ZMM_TRIMS ? api_heap() : api_current, block);
 }
 
 ZMM_PUBLIC void zmm_efree_sized(void *block, size_t size_bytes) {
@@ -282,12 +284,12 @@ ZMM_PUBLIC void *zmm_ecalloc(size_t count, size_t size_bytes) {
 
 ZMM_PUBLIC void *zmm_erealloc(void *block, size_t size_bytes) {
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, resize(heap, block, size_bytes, size_bytes));
+    return api_infallible(heap, block_resize(heap, block, size_bytes, size_bytes));
 }
 
 ZMM_PUBLIC void *zmm_erealloc2(void *block, size_t size_bytes, size_t copy_bytes) {
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, resize(heap, block, size_bytes, copy_bytes));
+    return api_infallible(heap, block_resize(heap, block, size_bytes, copy_bytes));
 }
 
 ZMM_PUBLIC void *zmm_safe_emalloc(size_t count, size_t size_bytes, size_t offset_bytes) {

@@ -33,6 +33,14 @@ ZMM_INTERNAL _Noreturn ZMM_COLD void panic(zmm_heap *heap, panic_reason reason, 
 /* Finds out more about an address than panic itself may know; set by diagnose.c, which may ask everybody. */
 typedef void (*panic_diagnosis)(zmm_panic *report, panic_reason reason);
 ZMM_INTERNAL void panic_set_diagnosis(panic_diagnosis diagnosis);
+#if ZMM_SITES
+/* Where the public call going on in this thread came from. */
+#ifdef ZMM_SEPARATE
+extern ZMM_INTERNAL _Thread_local const void *site_now;
+#else
+static _Thread_local const void *site_now;
+#endif
+#endif
 
 #if ZMM_ASSERTS
 #define zmm_assert(condition) ((condition) ? (void)0 : panic(NULL, PANIC_ASSERTION, #condition))
@@ -243,6 +251,59 @@ static inline void link_set(const zmm_heap *heap, void *slot, bool is_tiny, cons
 #endif
 }
 
+/* ---- trim (inline): what lies around a user's block at levels hardened and debug ---------------------------------------
+ *   block            [ requested bytes ][ canary, 8 ] ... slack ... [ sites, 16, debug ][ state, 8 ] end of slot or run
+ * The canary is keyed by its address, so it repeats nowhere, and its first byte is never 0. The state word holds the
+ * requested size and whether the block is free, sealed by key and address; a block whose state does not open to a size
+ * that fits, or whose canary differs, was overrun. The state word of a free slot is kept too. */
+#if ZMM_TRIMS
+#define TRIM_CANARY_BYTES ((size_t)8)
+#define TRIM_TAIL_BYTES (ZMM_SITES ? (size_t)24 : (size_t)8)
+#define TRIM_BYTES (TRIM_CANARY_BYTES + TRIM_TAIL_BYTES)
+/* Two words of link and the state word must not meet in a free slot. */
+#define TRIM_SLOT_BYTES_MIN ((size_t)24) /* the smallest slot that has a state word */
+#define TRIM_INNER_BYTES_MIN ((size_t)16 + TRIM_TAIL_BYTES)
+#define TRIM_STATE_FREE ((uint64_t)1 << 63)
+
+static inline uint64_t trim_seal(const zmm_heap *heap, const void *address) {
+    uint64_t mixed = ((uintptr_t)address ^ heap->trim_key) * LINK_FACTOR;
+    mixed ^= mixed >> 32;
+    return mixed * LINK_FACTOR;
+}
+static inline uint64_t trim_canary(const zmm_heap *heap, const void *address) {
+    const uint64_t canary = trim_seal(heap, address);
+    return (canary & 0xff) != 0 ? canary : canary | 0x5a;
+}
+static inline uint64_t *trim_state(const void *block, size_t inner_bytes) {
+    return (uint64_t *)((uintptr_t)block + inner_bytes - sizeof(uint64_t));
+}
+static inline void trim_set_state(const zmm_heap *heap, void *block, size_t inner_bytes, uint64_t state) {
+    uint64_t *const word = trim_state(block, inner_bytes);
+    *word = state ^ trim_seal(heap, word);
+}
+static inline uint64_t trim_get_state(const zmm_heap *heap, const void *block, size_t inner_bytes) {
+    const uint64_t *const word = trim_state(block, inner_bytes);
+    return *word ^ trim_seal(heap, word);
+}
+/* Arms the trims of a live block. */
+static inline void trim_arm(const zmm_heap *heap, void *block, size_t inner_bytes, size_t requested_bytes) {
+    trim_set_state(heap, block, inner_bytes, requested_bytes);
+    const uint64_t canary = trim_canary(heap, (char *)block + requested_bytes);
+    __builtin_memcpy((char *)block + requested_bytes, &canary, sizeof(canary));
+}
+static inline const void **trim_sites(const void *block, size_t inner_bytes) {
+    return (const void **)((uintptr_t)block + inner_bytes - TRIM_TAIL_BYTES);
+}
+#endif
+/* For blocks that the allocator takes for itself: an empty trim where there are trims at all. */
+static inline void trim_arm_own(const zmm_heap *heap, void *block, size_t inner_bytes) {
+#if ZMM_TRIMS
+    trim_arm(heap, block, inner_bytes, 0);
+#else
+    (void)heap, (void)block, (void)inner_bytes;
+#endif
+}
+
 #if ZMM_LIVE_BITS
 static inline uint64_t *live_word(position at) {
     return &ground.live[at >> (ZMM_SLOT_SHIFT + 6)];
@@ -353,6 +414,7 @@ ZMM_INTERNAL block_look identify(zmm_heap *heap, const void *block);
 /* ---- heap.c: one allocation and one free: choose by size or by what the address is --------------------------------------- */
 ZMM_INTERNAL ZMM_COLD void *heap_alloc_beyond_small(zmm_heap *heap, size_t size_bytes);
 ZMM_INTERNAL void heap_free_beyond_fast(zmm_heap *heap, void *block);
+ZMM_INTERNAL void heap_free_large(zmm_heap *heap, const block_look *look);
 
 static inline void *heap_alloc(zmm_heap *heap, size_t size_bytes) {
     return ZMM_LIKELY(size_bytes <= heap->small_bytes_max) ? small_alloc(heap, bin_of_size(size_bytes))
@@ -377,7 +439,39 @@ static inline void heap_free(zmm_heap *heap, void *block) {
 }
 
 /* ---- resize.c: stay, shrink, grow in place, or move ---------------------------------------------------------------------- */
+#if !ZMM_TRIMS
 ZMM_INTERNAL void *resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes);
+#endif
+/* True when the block has the new size where it is; `refused` when it may not have it at all. */
+ZMM_INTERNAL bool resize_in_place(zmm_heap *heap, const block_look *look, size_t size_bytes, bool *refused);
+
+/* ---- quarantine.c: freed blocks wait, wiped and watched (levels with trims) -------------------------------------------------- */
+/* ---- trim.c: the block calls of the faces where blocks have trims; else they are heap's own ------------------------------------ */
+#if ZMM_TRIMS
+ZMM_INTERNAL bool quarantine_prepare(zmm_heap *heap);
+ZMM_INTERNAL void quarantine_take(zmm_heap *heap, void *block, const block_look *look, size_t requested_bytes);
+/* Lets every waiting block go; true when there was one. */
+ZMM_INTERNAL bool quarantine_flush(zmm_heap *heap);
+ZMM_INTERNAL void quarantine_forget(zmm_heap *heap);
+ZMM_INTERNAL void quarantine_release(zmm_heap *heap);
+
+ZMM_INTERNAL void *trim_alloc(zmm_heap *heap, size_t size_bytes);
+ZMM_INTERNAL void trim_free(zmm_heap *heap, void *block);
+ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes);
+ZMM_INTERNAL size_t trim_block_size(zmm_heap *heap, const void *block);
+ZMM_INTERNAL void trim_sweep(zmm_heap *heap);
+#define block_alloc trim_alloc
+#define block_free trim_free
+#define block_resize trim_resize
+#define block_size trim_block_size
+#else
+#define block_alloc heap_alloc
+#define block_free heap_free
+#define block_resize resize
+static inline size_t block_size(zmm_heap *heap, const void *block) {
+    return identify(heap, block).block_bytes;
+}
+#endif
 
 /* ---- walk.c: visiting every chunk, run, free slot and huge block; places --------------------------------------------------- */
 ZMM_INTERNAL void walk_visit(const zmm_heap *heap, const zmm_visitor *visitor, void *context);

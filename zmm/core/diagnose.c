@@ -218,6 +218,7 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
         diagnose_foreign(report);
     }
     if (reason == PANIC_FREE_SLOT && report->block != NULL) {
+        report->block_is_live = false; /* its bit may be set already, on the way to handing it out */
         const uint64_t *const words = report->block;
         report->has_values = report->bin_index > 0;
         report->found = words[0];

@@ -70,7 +70,7 @@ static size_t gc_chunk(zmm_heap *heap, chunk_record *chunk) {
         const page_word word = words[page_index];
         if ((word & PAGE_WORD_SMALL) == 0) {
             const uint32_t run_pages = page_word_run_pages(word);
-            if (run_pages == 0 || word != page_word_large(heap->id, run_pages)) {
+            if (run_pages == 0 || (word & ~PAGE_WORD_BACK_MASK) != page_word_large(heap->id, run_pages)) {
                 panic(heap, PANIC_PAGE_MAP, &words[page_index]);
             }
             page_index += run_pages;

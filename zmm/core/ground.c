@@ -21,6 +21,7 @@ typedef struct ground_zone {
     uint32_t fresh_slot;           /* never used from here on */
     uint32_t committed_slot;       /* records exist below this */
     uint32_t free_list;            /* slot index + 1 of an unused record; 0: none */
+    uint32_t free_last, free_count; /* its end and length: with trims it is a queue, so that addresses rest */
 } ground_zone;
 
 static ground_zone ground_range_zone, ground_foreign_zone;
@@ -111,7 +112,9 @@ static bool ground_commit_group(ground_zone *zone) {
 /* ---- records --------------------------------------------------------------------------------------------------- */
 
 static chunk_record *ground_record_take(ground_zone *zone) {
-    if (zone->free_list != 0) {
+    const bool must_rest = ZMM_TRIMS && zone->free_count < ZMM_REST_CHUNKS && zone->fresh_slot != zone->end_slot;
+    if (zone->free_list != 0 && !must_rest) {
+        zone->free_count--;
         chunk_record *const record = &ground.records[zone->free_list - 1];
         zone->free_list = record->next_free;
         return record;
@@ -131,8 +134,15 @@ static chunk_record *ground_record_take(ground_zone *zone) {
 static void ground_record_give_back(ground_zone *zone, chunk_record *record) {
     record->heap = NULL;
     record->base = 0;
-    record->next_free = zone->free_list;
-    zone->free_list = record->slot_index + 1;
+    zone->free_count++;
+    if (ZMM_TRIMS && zone->free_list != 0) {
+        record->next_free = 0;
+        ground.records[zone->free_last - 1].next_free = record->slot_index + 1;
+    } else {
+        record->next_free = zone->free_list;
+        zone->free_list = record->slot_index + 1;
+    }
+    zone->free_last = record->slot_index + 1;
 }
 
 ZMM_INTERNAL bool ground_range_is_full(void) {

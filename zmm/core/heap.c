@@ -16,7 +16,7 @@ static void *large_alloc(zmm_heap *heap, size_t size_bytes) {
     return chunk_page(chunk, page_index);
 }
 
-static void large_free(zmm_heap *heap, const block_look *look) {
+ZMM_INTERNAL void heap_free_large(zmm_heap *heap, const block_look *look) {
     chunk_record *const chunk = ground_chunk(look->at);
     const uint32_t page_index = position_page(look->at);
     usage_subtract(heap, look->block_bytes);
@@ -39,7 +39,7 @@ ZMM_INTERNAL void heap_free_beyond_fast(zmm_heap *heap, void *block) {
     if (look.kind == BLOCK_SMALL) {
         small_free_at(heap, block, look.at);
     } else if (look.kind == BLOCK_LARGE) {
-        large_free(heap, &look);
+        heap_free_large(heap, &look);
     } else {
         huge_free(heap, block);
     }

@@ -87,6 +87,7 @@ static bool huge_acquire(zmm_heap *heap, huge_record *record, size_t size_bytes,
         /* Edition php-8.2 leaves the mapping behind, as PHP does when it bails out here. */
         return false;
     }
+    trim_arm_own(heap, record->node, ZMM_HUGE_NODE_BYTES);
     record->block = block;
     huge_set_size(heap, record, real_bytes);
     return true;

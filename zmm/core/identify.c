@@ -26,6 +26,9 @@ static void identify_large(zmm_heap *heap, block_look *look, const void *block) 
         panic(heap, PANIC_NOT_START, block);
     }
     look->run_pages = page_word_run_pages(word);
+    if (word == (page_word_large(heap->id, look->run_pages) | PAGE_WORD_WAITING)) {
+        panic(heap, PANIC_NOT_LIVE, block);
+    }
     if (word != page_word_large(heap->id, look->run_pages)) {
         panic(heap, PANIC_PAGE_MAP, block);
     }

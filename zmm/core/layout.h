@@ -28,6 +28,8 @@ typedef uint32_t page_word;
 #define PAGE_WORD_SMALL ((page_word)1 << 11)
 #define PAGE_WORD_HEAP_SHIFT 16
 #define PAGE_WORD_BACK_MASK ((page_word)0xf000u)
+/* A large run in quarantine: its word says so in the bits that only small ones use. */
+#define PAGE_WORD_WAITING PAGE_WORD_BACK_MASK
 /* No page ever has this word: ids stop short of it, and the low byte is no bin. */
 #define PAGE_WORD_NONE ((page_word)0xffffffffu)
 
@@ -96,6 +98,10 @@ struct huge_page {
     huge_page *next;
 };
 
+/* ---- quarantine -------------------------------------------------------------------------------------------------------- */
+
+typedef struct quarantine quarantine;
+
 /* ---- the heap ------------------------------------------------------------------------------------------------------ */
 
 struct zmm_heap {
@@ -138,6 +144,11 @@ struct zmm_heap {
      * for a heap on the kernel. */
     zmm_storage *storage;
     size_t storage_data_bytes;
+
+    uint64_t trim_key; /* seals what lies around blocks; kept for the heap's life */
+    uint64_t order_state; /* of the order in which slots are handed out (levels with trims) */
+    bool wipes; /* freed blocks are zeroed, and looked at again when they leave quarantine */
+    quarantine *waiting;
 
     zmm_refusal refusal;
 };

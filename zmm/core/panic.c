@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#if ZMM_SITES
+ZMM_INTERNAL _Thread_local const void *site_now;
+#endif
 static zmm_panic_hook panic_hook;
 static void *panic_context;
 static panic_diagnosis panic_diagnose;

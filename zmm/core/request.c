@@ -6,6 +6,7 @@
 #include "core.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- beginning --------------------------------------------------------------------------------------------------- */
@@ -15,6 +16,9 @@ static size_t request_storage_bytes(const zmm_heap *heap) {
 }
 
 static void request_release_record(zmm_heap *heap) {
+#if ZMM_TRIMS
+    quarantine_release(heap);
+#endif
     if (heap->storage != NULL) {
         kernel()->unmap(heap->storage, request_storage_bytes(heap));
     }
@@ -48,12 +52,19 @@ static bool request_place_storage(zmm_heap *heap) {
     zmm_storage *const block = heap_alloc(heap, sizeof(zmm_storage) + heap->storage_data_bytes);
     if (block != NULL) {
         *block = *heap->storage;
+        trim_arm_own(heap, block, identify(heap, block).block_bytes);
     }
     return block != NULL;
 }
 
 static void request_new_key(zmm_heap *heap) {
     heap->link_key = kernel()->random != NULL ? kernel()->random() : LINK_INVERSE;
+}
+
+/* An environment switch: set, and neither empty nor "0". */
+static bool request_is_set(const char *name) {
+    const char *const value = getenv(name);
+    return value != NULL && value[0] != '\0' && !(value[0] == '0' && value[1] == '\0');
 }
 
 static zmm_heap *request_make_record(const zmm_options *options) {
@@ -76,9 +87,16 @@ static zmm_heap *request_make_record(const zmm_options *options) {
     }
     heap->small_bytes_max = ZMM_SMALL_BYTES_MAX;
     heap->edition = options->edition;
+    heap->wipes = ZMM_TRIMS && (options->wipes || request_is_set("ZMM_WIPE"));
     usage_set_limit(heap, ZMM_LIMIT_BYTES_DEFAULT);
     request_new_key(heap);
-    heap->huge_key = heap->link_key;
+    heap->huge_key = heap->trim_key = heap->order_state = heap->link_key;
+#if ZMM_TRIMS
+    if (!quarantine_prepare(heap)) {
+        request_release_record(heap);
+        return NULL;
+    }
+#endif
     if (options->handlers != NULL && !request_make_storage(heap, options)) {
         request_release_record(heap);
         return NULL;
@@ -139,6 +157,10 @@ static void request_drop_blocks(zmm_heap *heap) {
         panic(heap, PANIC_CHECK, broken);
     }
 #endif
+#if ZMM_TRIMS
+    trim_sweep(heap);
+    quarantine_forget(heap);
+#endif
     huge_release_all(heap);
     chunk_record *const main_chunk = heap->main_chunk;
     request_clear_chunk(main_chunk);
@@ -153,8 +175,28 @@ static void request_drop_blocks(zmm_heap *heap) {
     main_chunk->next = main_chunk->prev = main_chunk;
 }
 
+#if ZMM_TRIMS
+/* The next request lives at other addresses, so that a pointer of this one finds nothing. Where no other chunk can be had
+ * (or where the embedder's storage chooses) the old one serves on. */
+static void request_change_chunks(zmm_heap *heap) {
+    chunk_record *const fresh = heap->storage == NULL ? storage_chunk_acquire(heap) : NULL;
+    if (fresh != NULL) {
+        while (heap->cached_chunks != NULL) {
+            chunk_cache_release_head(heap);
+        }
+        storage_chunk_release(heap, heap->main_chunk);
+        heap->main_chunk = fresh;
+        fresh->number = 0;
+        fresh->next = fresh->prev = fresh;
+    }
+}
+#endif
+
 ZMM_INTERNAL void request_end(zmm_heap *heap) {
     request_drop_blocks(heap);
+#if ZMM_TRIMS
+    request_change_chunks(heap);
+#endif
     heap->chunk_count_average = (heap->chunk_count_average + (double)heap->chunk_count_peak) / 2.0;
     while ((double)heap->cached_count + 0.9 > heap->chunk_count_average && heap->cached_chunks != NULL) {
         chunk_cache_release_head(heap);

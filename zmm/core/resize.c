@@ -8,6 +8,77 @@
 
 #include <string.h>
 
+static bool resize_large_in_place(zmm_heap *heap, const block_look *look, size_t size_bytes) {
+    if (size_bytes <= ZMM_SMALL_BYTES_MAX || size_bytes > ZMM_LARGE_BYTES_MAX) {
+        return false;
+    }
+    chunk_record *const chunk = ground_chunk(look->at);
+    const uint32_t page_index = position_page(look->at);
+    const uint32_t old_pages = look->run_pages;
+    const uint32_t new_pages = (uint32_t)((size_bytes + ZMM_PAGE_BYTES - 1) / ZMM_PAGE_BYTES);
+    if (new_pages < old_pages) {
+        run_truncate(chunk, page_index, old_pages, new_pages);
+        usage_subtract(heap, (size_t)(old_pages - new_pages) * ZMM_PAGE_BYTES);
+    } else if (new_pages > old_pages) {
+        if (!run_extend(chunk, page_index, old_pages, new_pages)) {
+            return false;
+        }
+        usage_add(heap, (size_t)(new_pages - old_pages) * ZMM_PAGE_BYTES);
+    }
+    ground.words[look->at >> ZMM_PAGE_SHIFT] = page_word_large(heap->id, new_pages);
+    return true;
+}
+
+static bool resize_huge_in_place(zmm_heap *heap, huge_record *record, size_t size_bytes, bool *refused) {
+    const size_t old_bytes = record->size_bytes;
+    const size_t new_bytes = huge_round(size_bytes);
+    if (new_bytes < size_bytes) {
+        refuse_overflow2(heap, size_bytes, ZMM_PAGE_BYTES);
+        *refused = true;
+        return false;
+    }
+    if (new_bytes == old_bytes) {
+        return true;
+    }
+    if (new_bytes < old_bytes) {
+        if (!storage_huge_truncate(heap, record->block, old_bytes, new_bytes)) {
+            return false;
+        }
+        heap->real_size_bytes -= old_bytes - new_bytes;
+        usage_subtract(heap, old_bytes - new_bytes);
+    } else {
+        if (!supply_may_map_huge(heap, new_bytes - old_bytes)) {
+            refuse_limit(heap, size_bytes);
+            *refused = true;
+            return false;
+        }
+        if (!storage_huge_extend(heap, record->block, old_bytes, new_bytes)) {
+            return false;
+        }
+        usage_map(heap, new_bytes - old_bytes);
+        usage_add(heap, new_bytes - old_bytes);
+    }
+    huge_set_size(heap, record, new_bytes);
+    return true;
+}
+
+ZMM_INTERNAL bool resize_in_place(zmm_heap *heap, const block_look *look, size_t size_bytes, bool *refused) {
+    *refused = false;
+    switch (look->kind) {
+    case BLOCK_SMALL:
+        /* A slot is kept down to the size of the next smaller class. */
+        return size_bytes <= look->block_bytes &&
+               (look->bin_index == 0 || size_bytes >= bin_bytes[look->bin_index - 1]);
+    case BLOCK_LARGE:
+        return resize_large_in_place(heap, look, size_bytes);
+    default:
+        return size_bytes > ZMM_LARGE_BYTES_MAX && resize_huge_in_place(heap, look->huge, size_bytes, refused);
+    }
+}
+
+/* ---- moving; with trims, trim.c moves ----------------------------------------------------------------------------------- */
+#if !ZMM_TRIMS
+
 static size_t resize_min(size_t left, size_t right) {
     return left < right ? left : right;
 }
@@ -43,18 +114,8 @@ static void resize_verify_neighbour(zmm_heap *heap, const char *block, const blo
 }
 #endif
 
-static void *resize_small(zmm_heap *heap, void *block, const block_look *look, size_t size_bytes, size_t copy_bytes) {
-    const size_t old_bytes = look->block_bytes;
-    if (size_bytes > old_bytes) {
-#if ZMM_SEALED_LINKS
-        resize_verify_neighbour(heap, block, look);
-#endif
-        return resize_move(heap, block, old_bytes, size_bytes, copy_bytes);
-    }
-    if (look->bin_index == 0 || size_bytes >= bin_bytes[look->bin_index - 1]) {
-        return block;
-    }
-    /* Into a smaller bin: here ZendMM lets the peak of both blocks stand. */
+/* Into a smaller bin: here ZendMM lets the peak of both blocks stand. */
+static void *resize_to_smaller_bin(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
     void *const moved = small_alloc(heap, bin_of_size(size_bytes));
     if (moved != NULL) {
         memcpy(moved, block, resize_min(size_bytes, copy_bytes));
@@ -63,90 +124,27 @@ static void *resize_small(zmm_heap *heap, void *block, const block_look *look, s
     return moved;
 }
 
-static void *resize_large(zmm_heap *heap, void *block, const block_look *look, size_t size_bytes, size_t copy_bytes) {
-    chunk_record *const chunk = ground_chunk(look->at);
-    page_word *const word = &ground.words[look->at >> ZMM_PAGE_SHIFT];
-    const uint32_t old_pages = look->run_pages;
-    if (size_bytes > ZMM_SMALL_BYTES_MAX && size_bytes <= ZMM_LARGE_BYTES_MAX) {
-        const uint32_t new_pages = (uint32_t)((size_bytes + ZMM_PAGE_BYTES - 1) / ZMM_PAGE_BYTES);
-        const uint32_t page_index = position_page(look->at);
-        if (new_pages == old_pages) {
-            return block;
-        }
-        if (new_pages < old_pages) {
-            *word = page_word_large(heap->id, new_pages);
-            run_truncate(chunk, page_index, old_pages, new_pages);
-            usage_subtract(heap, (size_t)(old_pages - new_pages) * ZMM_PAGE_BYTES);
-            return block;
-        }
-        if (run_extend(chunk, page_index, old_pages, new_pages)) {
-            *word = page_word_large(heap->id, new_pages);
-            usage_add(heap, (size_t)(new_pages - old_pages) * ZMM_PAGE_BYTES);
-            return block;
-        }
-    }
-    return resize_move(heap, block, look->block_bytes, size_bytes, copy_bytes);
-}
-
-/* True when the block was resized where it is; `refused` when it may not grow at all. */
-static bool resize_huge_in_place(zmm_heap *heap, huge_record *record, size_t size_bytes, bool *refused) {
-    const size_t old_bytes = record->size_bytes;
-    const size_t new_bytes = huge_round(size_bytes);
-    *refused = false;
-    if (new_bytes < size_bytes) {
-        refuse_overflow2(heap, size_bytes, ZMM_PAGE_BYTES);
-        *refused = true;
-        return false;
-    }
-    if (new_bytes == old_bytes) {
-        return true;
-    }
-    if (new_bytes < old_bytes) {
-        if (!storage_huge_truncate(heap, record->block, old_bytes, new_bytes)) {
-            return false;
-        }
-        heap->real_size_bytes -= old_bytes - new_bytes;
-        usage_subtract(heap, old_bytes - new_bytes);
-    } else {
-        if (!supply_may_map_huge(heap, new_bytes - old_bytes)) {
-            refuse_limit(heap, size_bytes);
-            *refused = true;
-            return false;
-        }
-        if (!storage_huge_extend(heap, record->block, old_bytes, new_bytes)) {
-            return false;
-        }
-        usage_map(heap, new_bytes - old_bytes);
-        usage_add(heap, new_bytes - old_bytes);
-    }
-    huge_set_size(heap, record, new_bytes);
-    return true;
-}
-
-static void *resize_huge(zmm_heap *heap, void *block, const block_look *look, size_t size_bytes, size_t copy_bytes) {
-    if (size_bytes > ZMM_LARGE_BYTES_MAX) {
-        bool refused;
-        if (resize_huge_in_place(heap, look->huge, size_bytes, &refused)) {
-            return block;
-        }
-        if (refused) {
-            return NULL;
-        }
-    }
-    return resize_move(heap, block, look->block_bytes, size_bytes, copy_bytes);
-}
-
 ZMM_INTERNAL void *resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
     if (block == NULL) {
         return heap_alloc(heap, size_bytes);
     }
     const block_look look = identify(heap, block);
-    switch (look.kind) {
-    case BLOCK_SMALL:
-        return resize_small(heap, block, &look, size_bytes, copy_bytes);
-    case BLOCK_LARGE:
-        return resize_large(heap, block, &look, size_bytes, copy_bytes);
-    default:
-        return resize_huge(heap, block, &look, size_bytes, copy_bytes);
+    bool refused;
+    if (resize_in_place(heap, &look, size_bytes, &refused)) {
+        return block;
     }
+    if (refused) {
+        return NULL;
+    }
+    if (look.kind == BLOCK_SMALL) {
+        if (size_bytes <= look.block_bytes) {
+            return resize_to_smaller_bin(heap, block, size_bytes, copy_bytes);
+        }
+#if ZMM_SEALED_LINKS
+        resize_verify_neighbour(heap, block, &look);
+#endif
+    }
+    return resize_move(heap, block, look.block_bytes, size_bytes, copy_bytes);
 }
+
+#endif

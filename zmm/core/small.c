@@ -41,7 +41,7 @@ ZMM_INTERNAL ZMM_COLD void *small_alloc_slow(zmm_heap *heap, uint32_t bin_index)
     }
     void *const slot = bin_carve(heap, bin_index, chunk, page_index);
 #if ZMM_LIVE_BITS
-    const position at = chunk_position(chunk, page_index);
+    const position at = ground_locate(heap, slot);
     live_exchange(live_word(at), at >> ZMM_SLOT_SHIFT, true);
 #endif
     return slot;
@@ -55,4 +55,9 @@ ZMM_INTERNAL void small_free_at(zmm_heap *heap, void *slot, position at) {
     }
 #endif
     small_push(heap, slot, bin_index, bin_is_tiny(bin_index));
+#if ZMM_TRIMS
+    if (bin_bytes[bin_index] >= TRIM_SLOT_BYTES_MIN) {
+        trim_set_state(heap, slot, bin_bytes[bin_index], TRIM_STATE_FREE);
+    }
+#endif
 }

@@ -17,6 +17,8 @@
 #include "identify.c"
 #include "heap.c"
 #include "resize.c"
+#include "quarantine.c"
+#include "trim.c"
 #include "walk.c"
 #include "check.c"
 #include "diagnose.c"

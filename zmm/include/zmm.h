@@ -67,6 +67,7 @@ typedef struct zmm_options {
     const zmm_storage_handlers *handlers; /* NULL: memory from the kernel */
     const void *storage_data;             /* copied behind the storage record when storage_data_bytes > 0 and it is not NULL */
     size_t storage_data_bytes;
+    bool wipes; /* level hardened: freed blocks are zeroed, and writes into them found later (also: ZMM_WIPE=1) */
 } zmm_options;
 
 /* A new heap with one empty chunk; `options` may be NULL. NULL when no memory can be had, after the line
