@@ -44,7 +44,7 @@ def coverage() -> int:
     statuses = [
         run(
             "tests on the coverage variant",
-            [str(BIN / "coverage"), "run", "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider"],
+            [str(BIN / "coverage"), "run", "-m", "pytest", "-q", "-m", "not slow", "--ignore=tests/house"],
             environment,
         ),
         run("collecting", [str(BIN / "coverage"), "combine", "-q"], tools),
@@ -55,7 +55,8 @@ def coverage() -> int:
                 *(str(BIN / "gcovr"), "--root", str(ROOT), str(folder), "--filter", "zmm/core/"),
                 # An assert's other branch is never taken: that is its point.
                 *("--exclude-branches-by-pattern", r".*zmm_assert\(", "--exclude-unreachable-branches"),
-                *("--merge-mode-functions", "merge-use-line-0", "--txt-metric", "branch", "--txt", "-"),
+                *("--merge-mode-functions", "merge-use-line-0", "--print-summary"),
+                *("--txt-metric", "branch", "--txt", "-"),
                 *("--html-details", str(REPORTS / "core.html"), "--json-summary", str(REPORTS / "core.json")),
             ],
             tools,

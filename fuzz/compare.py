@@ -195,9 +195,7 @@ def name_difference(
         elif field == "status" and (expected.status in _REFUSALS or actual.status in _REFUSALS):
             rule = "EXACT-REFUSAL"
         name = "place" if rule == "EXACT-PLACE" else field
-        return Divergence(
-            rule, step, operation, name, _show(field, expected), _show(field, actual), RULES[rule]
-        )
+        return Divergence(rule, step, operation, name, _show(field, expected), _show(field, actual), RULES[rule])
     raise AssertionError("rows that differ in no field: padding bytes must be zero")
 
 
@@ -261,4 +259,3 @@ def show_place(row: Row) -> str:
         return "no block"
     page, rest = divmod(row.offset, PAGE_BYTES)
     return f"mapping {row.mapping}, page {page}" + (f" + {rest} bytes" if rest else "")
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from zmm_model.op import Operation, Settings
@@ -15,6 +16,8 @@ from .session import Reply, Session
 from .targets import Target
 from .wire import BURST_TEXT, CLOSE_STEP, Burst, Message, TextArea, pack_open, pack_steps, unpack_steps
 
+# A step that makes no progress for this long is a hang; the program is then performed once more, alone.
+HANG_SECONDS = 6.0
 # Steps of one round trip at most; longer lists of programs are performed in several.
 BATCH_STEPS_MAX = 200_000
 
@@ -52,14 +55,19 @@ class Driver:
         target: what to perform on.
         edition: the rules that zmm is told to follow; other targets have one only.
         open_session: how a session is made (tests replace it).
+        hang_seconds: how long a step may take.
     """
 
     def __init__(
-        self, target: Target, edition: str, open_session: Callable[[Target], Performer] | None = None
+        self,
+        target: Target,
+        edition: str,
+        open_session: Callable[[Target], Performer] | None = None,
+        hang_seconds: float = HANG_SECONDS,
     ) -> None:
         self.target = target
         self.edition = edition
-        self._open_session = open_session or Session
+        self._open_session = open_session or partial(Session, hang_seconds=hang_seconds)
         self._session: Performer | None = None
 
     def close(self) -> None:

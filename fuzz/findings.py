@@ -7,16 +7,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .errors import explain_os_error
 from .compare import Divergence
+from .driver import HANG_SECONDS, Driver
+from .errors import explain_os_error
 from .judge import Judge
 from .program import Program
 from .reproduce import reproducers
 from .shrink import Shrinker
-from .targets import TargetError
+from .targets import TargetError, find_target
 from .tiers.base import Finding
 from .versus import Versus
 
+_HANG_SECONDS = 1.0
 Judgement = Callable[[Program], Divergence | None]
 
 
@@ -68,7 +70,10 @@ def shrink_with(finding: Finding, judge: Judgement, seconds: float) -> Finding:
 def _open(finding: Finding) -> Judge | Versus:
     if finding.against:
         return Versus.of(finding.target, finding.against, finding.edition)
-    judge = Judge.of(finding.target, finding.edition)
+    target = find_target(finding.target)
+    # Each check of a hanging program takes as long as the patience with it.
+    patience = _HANG_SECONDS if finding.divergence.rule == "HANG" else HANG_SECONDS
+    judge = Judge(target, finding.edition, Driver(target, finding.edition, hang_seconds=patience))
     judge.all_calls = finding.all_calls
     return judge
 

@@ -15,7 +15,6 @@ from zmm_model.rules import Violation
 
 from .compare import (
     ROW_BYTES,
-    Death,
     Divergence,
     exact_divergence,
     first_unfit_row,
@@ -123,7 +122,7 @@ class Judge:
             divergence = self.judge_trace(program, trace, predictions[index])
             predictions[index] = None
             alone = trace.alone
-            if divergence is not None and alone and index:
+            if divergence is not None and trace.death is None and index:
                 # Programs share a process. Only what a program does in a process of its own is surely its own fault.
                 self.driver.restart()
                 again = self.judge_trace(program, self.driver.run([program], all_calls=self.all_calls)[0])
@@ -131,9 +130,7 @@ class Judge:
                 divergence = again or divergence
             yield Verdict(program, divergence, trace.lost, alone)
 
-    def judge_trace(
-        self, program: Program, trace: Trace, prediction: Prediction | None = None
-    ) -> Divergence | None:
+    def judge_trace(self, program: Program, trace: Trace, prediction: Prediction | None = None) -> Divergence | None:
         """The first divergence of a trace: from the exact model if the target has one, and from the abstract model."""
         operations = program.operations
         if not self.exact or self.all_calls:
@@ -141,9 +138,7 @@ class Judge:
         prediction = prediction or predict(program, self.edition)
         if prediction.rows == trace.rows:
             return judge_rows(program, prediction.tuples, self.edition, counters=True)
-        exact = exact_divergence(
-            operations, prediction.rows, trace.rows, death=trace.death, messages=trace.messages
-        )
+        exact = exact_divergence(operations, prediction.rows, trace.rows, death=trace.death, messages=trace.messages)
         # The abstract rule says more about the cause, so it is named when it is broken no later.
         broken = judge_abstract(program, trace, self.edition, counters=True)
         if broken is not None and (exact is None or broken.step < exact.step):
@@ -151,9 +146,7 @@ class Judge:
         return exact
 
 
-def judge_rows(
-    program: Program, rows: Sequence[RowTuple], edition: str, *, counters: bool
-) -> Divergence | None:
+def judge_rows(program: Program, rows: Sequence[RowTuple], edition: str, *, counters: bool) -> Divergence | None:
     """
     Holds rows (opening, one for each operation, closing) to the abstract model.
 
@@ -165,7 +158,7 @@ def judge_rows(
         return _broken(program, 0, violation)
     step = heap.step
     number = 0
-    for number, (operation, row) in enumerate(zip(program.operations, islice(rows, 1, None)), 1):
+    for number, (operation, row) in enumerate(zip(program.operations, islice(rows, 1, None), strict=False), 1):
         violation = step(operation, row)
         if violation is not None:
             return _broken(program, number, violation)

@@ -139,7 +139,7 @@ class Session:
         self._commands = self._replies = -1
         self._closed = False
         self._texts: bytes | None = None
-        self._stderr: BinaryIO = tempfile.TemporaryFile("a+b", buffering=0)
+        self._stderr: BinaryIO = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115 (lives as long as we)
         try:
             self._memory_file = os.memfd_create("zmm-runner")
         except BaseException:

@@ -199,15 +199,22 @@ class Shrinker:
         return good
 
     def _drop_lifetimes(self) -> None:
-        """Drops all operations of a block at once, then a creation with the end of its block only."""
-        for group in _lifetimes(self.best.operations):
-            if len(group) > 1 and group[-1] < len(self.best):
-                self._drop_positions(group)
+        """Drops all operations of a block at once; in small programs also only its creation and its end."""
+        self._drop_groups(lambda group: group)
         if len(self.best) <= 4 * _FEW_OPERATIONS:
-            for group in _lifetimes(self.best.operations):
-                if len(group) > 2 and group[-1] < len(self.best):
-                    self._drop_positions([group[0], group[-1]])
+            self._drop_groups(lambda group: [group[0], group[-1]])
             self._drop_pairs()
+
+    def _drop_groups(self, part: Callable[[list[int]], list[int]]) -> None:
+        """Drops a part of each lifetime of more than one operation."""
+        passed = 0
+        while True:
+            # Counted anew after each success, because positions have moved.
+            groups = [group for group in _lifetimes(self.best.operations) if len(group) > 1]
+            if passed >= len(groups):
+                return
+            if not self._drop_positions(part(groups[passed])):
+                passed += 1
 
     def _drop_positions(self, positions: Sequence[int]) -> bool:
         gone = set(positions)
@@ -343,27 +350,26 @@ class Shrinker:
                 lower = middle
 
     def _shorten_texts(self) -> None:
+        """Shorter texts, then plain ones."""
         for position in range(len(self.best)):
             text = self.best.operations[position].text
-            if not text:
-                continue
-            for shorter in (b"", b"a", text[: len(text) // 2], b"a" * len(text)):
-                if len(shorter) < len(text) or shorter < text:
-                    operation = self.best.operations[position]
-                    if self._try_replacing(position, operation._replace(text=shorter)):
-                        break
+            if text:
+                self._lower(len(text), partial(self._try_text, position))
+                text = self.best.operations[position].text
+                plain = self.best.operations[position]._replace(text=b"a" * len(text))
+                self._try_replacing(position, plain)
+
+    def _try_text(self, position: int, length_bytes: int) -> bool:
+        operation = self.best.operations[position]
+        return self._try_replacing(position, operation._replace(text=operation.text[:length_bytes]))
 
     def _renumber(self) -> None:
         """Labels in order of first appearance: a matter of taste, so only if it changes nothing."""
         self._try(self.best.renumbered())
 
 
-def _lifetimes(operations: Sequence[Operation]) -> Iterator[list[int]]:
-    """
-    The positions of the operations of each block, from its creation to its end, last block first.
-
-    Last first, because dropping a group leaves the positions before it as they are.
-    """
+def _lifetimes(operations: Sequence[Operation]) -> list[list[int]]:
+    """The positions of the operations of each block, from its creation to its end, in order of creation."""
     groups: list[list[int]] = []
     current: dict[int, list[int]] = {}
     for position, operation in enumerate(operations):
@@ -379,7 +385,7 @@ def _lifetimes(operations: Sequence[Operation]) -> Iterator[list[int]]:
         current[label].append(position)
         if operation.word == "free":
             del current[label]
-    return iter(sorted(groups, key=lambda group: group[-1], reverse=True))
+    return groups
 
 
 def _numbers(operations: Sequence[Operation]) -> set[int]:

@@ -32,7 +32,7 @@ _SHRINK_SECONDS_MIN = 3.0
 class Observer(Protocol):
     """Whoever shows a run: told when a tier begins, moves, ends, and when there is something to say."""
 
-    def begin(self, tier: Tier, result: TierResult, budget: Budget) -> None: ...
+    def begin(self, tier: Tier, result: TierResult) -> None: ...
     def tick(self) -> None: ...
     def end(self, result: TierResult) -> None: ...
     def say(self, line: str) -> None: ...
@@ -41,7 +41,7 @@ class Observer(Protocol):
 class Silent:
     """Shows nothing."""
 
-    def begin(self, tier: Tier, result: TierResult, budget: Budget) -> None: ...
+    def begin(self, tier: Tier, result: TierResult) -> None: ...
     def tick(self) -> None: ...
     def end(self, result: TierResult) -> None: ...
     def say(self, line: str) -> None: ...
@@ -74,6 +74,7 @@ def verify(
         tiers: which ones, in order.
         out: where reproducers go; None saves nothing.
         observer: is told how it goes.
+        clock: where the time comes from.
 
     Raises:
         TargetError: the target itself cannot be had (a tier that only lacks an optional part is skipped instead).
@@ -107,7 +108,7 @@ def _run_tier(
     deadline: float,
     clock: Callable[[], float],
 ) -> None:
-    show.begin(tier, result, budget)
+    show.begin(tier, result)
     begin = clock()
 
     def tick() -> None:
@@ -127,7 +128,18 @@ def _run_tier(
         result.findings[index] = shrink_finding(finding, seconds)
         if out is not None:
             result.findings[index] = _save(result.findings[index], out, show)
+    result.findings = without_twins(result.findings)
     show.end(result)
+
+
+def without_twins(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings that shrank to the same program are one."""
+    seen: dict[tuple[object, ...], Finding] = {}
+    for finding in findings:
+        seen.setdefault(
+            (finding.divergence.rule, finding.against, finding.program.settings, finding.program.operations), finding
+        )
+    return list(seen.values())
 
 
 def distinct(findings: Sequence[Finding]) -> list[Finding]:
@@ -158,9 +170,7 @@ def _close_interrupted(outcome: Outcome, tiers: Sequence[Tier], out: Path | None
         result.reason = f"interrupted by {outcome.interrupted} after {result.operations:,} operations"
     result.findings = distinct(result.findings)
     if out is not None:
-        result.findings = [
-            finding if finding.files else _save(finding, out, show) for finding in result.findings
-        ]
+        result.findings = [finding if finding.files else _save(finding, out, show) for finding in result.findings]
     show.end(result)
     for tier in tiers[len(outcome.results) :]:
         outcome.results.append(

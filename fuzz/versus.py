@@ -79,7 +79,8 @@ class Versus:
         for index, (prediction, trace, reference) in enumerate(zip(predictions, ours, theirs, strict=True)):
             divergence = compare_all(prediction, trace, reference)
             alone = trace.alone and reference.alone
-            if divergence is not None and alone and index:
+            died = trace.death is not None or reference.death is not None
+            if divergence is not None and not died and index:
                 again = self._alone(prediction)
                 alone = again is not None
                 divergence = again or divergence
@@ -144,4 +145,3 @@ def compare_traces(program: Program, trace: Trace, reference: Trace) -> Divergen
         death=trace.death or reference.death,
         messages={**reference.messages, **trace.messages},
     )
-

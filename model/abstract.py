@@ -1,9 +1,8 @@
-"""The abstract model: accepts each row of an allocator, or names the rule it breaks.  Imports
-ledger, rules.
-"""
+"""The abstract model: accepts each row of an allocator, or names the rule it breaks.  Imports ledger and the rules."""
 
 from __future__ import annotations
 
+from . import counter_rules  # noqa: F401 -- enters its rules
 from .exact import LABELS_MAX, STRNDUP_LENGTH_ABSURD, WRITE_BYTES_MAX
 from .ledger import Ledger
 from .op import Operation, Settings
@@ -11,7 +10,9 @@ from .outcome import DONE, REFUSED_LIMIT, REFUSED_SYSTEM, SKIPPED, STATUS_WORDS,
 from .rules import (
     BLOCK,
     EVERYWHERE,
+    LABELLED,
     MAPPING,
+    MEMORY,
     OFFSET,
     PLACE_SHIFT,
     RULES,
@@ -24,6 +25,7 @@ from .rules import (
 )
 from .sizes import LARGE_BYTES_MAX
 
+_COUNTS, _SIZES = MEMORY
 _NO_ROW: RowLike = tuple(Row(DONE))
 
 
@@ -52,6 +54,7 @@ class AbstractHeap:
         "_ledger",
         "_live_bytes",
         "_predicates",
+        "_quiet",
         "asked",
         "block",
         "counters",
@@ -83,8 +86,15 @@ class AbstractHeap:
         self.lost = 0
         self._blocks: dict[int, tuple[int, int, int]] = {}
         self._ledger = Ledger()
+        rules = {word: rules_for(word, counters=counters) for word in EVERYWHERE}
         self._predicates = {
-            word: tuple((rule.number, rule.predicate) for rule in rules_for(word, counters=counters))
+            word: tuple((rule.number, rule.predicate) for rule in spoken) for word, spoken in rules.items()
+        }
+        # Most steps neither acquire nor give back memory: for those, these are enough.
+        self._quiet = {
+            word: tuple(
+                (rule.number, rule.predicate) for rule in rules[word] if not (rule.of_memory and word in LABELLED)
+            )
             for word in EVERYWHERE
         }
 
@@ -163,7 +173,14 @@ class AbstractHeap:
         self.huge_bytes = huge_bytes
         self.huge_change = huge_change
 
-        for number, predicate in self._predicates[word]:
+        last = self.last
+        is_quiet = (
+            not huge_change
+            and huge_bytes == self._huge_bytes
+            and row[_COUNTS] == last[_COUNTS]
+            and row[_SIZES] == last[_SIZES]
+        )
+        for number, predicate in (self._quiet if is_quiet else self._predicates)[word]:
             found = predicate(self, operation, row)
             if found is not None:
                 return _violation(number, *found)
@@ -198,10 +215,8 @@ class AbstractHeap:
         return None
 
     def _owner(self, place: int) -> str:
-        for label, block in self._blocks.items():
-            if block[0] == place:
-                return f"the block of label {label}"
-        return "another block"
+        label = next(label for label, block in self._blocks.items() if block[0] == place)
+        return f"the block of label {label}"
 
 
 def _violation(number: str, expected: str, actual: str) -> Violation:

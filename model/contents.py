@@ -1,8 +1,6 @@
-"""What bytes a block must hold: its base pattern, one write on top, the prefix a resize keeps.
-Imports nothing of ours.
+"""What bytes a block must hold: base pattern, one write on top, what a resize keeps.  Imports nothing of ours.
 
-The runner (``fuzz/native/pattern.c``, ``labels.c``) writes and checks the same bytes; tests compare
-the two.
+The runner (``fuzz/native/pattern.c``, ``labels.c``) writes and checks the same bytes; tests compare the two.
 """
 
 from __future__ import annotations
@@ -29,25 +27,19 @@ def mix(value: int) -> int:
 
 
 def pattern(seed: int, start: int, stop: int) -> bytes:
-    """Bytes [start, stop) of the region with a seed: byte i is byte ``i % 8`` of ``mix(seed + i //
-    8)``.
-    """
+    """Bytes [start, stop) of the region with a seed: byte i is byte ``i % 8`` of ``mix(seed + i // 8)``."""
     first = start // 8
     words = [mix((seed + index) & WORD_MASK) for index in range(first, (stop + 7) // 8)]
     return pack(f"<{len(words)}Q", *words)[start - 8 * first : stop - 8 * first]
 
 
 def step_seed(step: int) -> int:
-    """The seed of the base pattern laid down by a step, counted from the opening of the heap (step
-    0).
-    """
+    """The seed of the base pattern laid down by a step, counted from the opening of the heap (step 0)."""
     return step << 20
 
 
 def covered(requested_bytes: int, edge_bytes: int = EDGE_BYTES) -> tuple[tuple[int, int], ...]:
-    """The ranges of a block that its base pattern fills: all of it, or as much as an edge at either
-    end.
-    """
+    """The ranges of a block that its base pattern fills: all of it, or as much as an edge at either end."""
     if requested_bytes <= 2 * edge_bytes:
         return ((0, requested_bytes),)
     return ((0, edge_bytes), (requested_bytes - edge_bytes, requested_bytes))
@@ -55,9 +47,7 @@ def covered(requested_bytes: int, edge_bytes: int = EDGE_BYTES) -> tuple[tuple[i
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write on top of a base pattern: where, how long, with which seed (its pattern begins at its
-    offset).
-    """
+    """A write on top of a base pattern: where, how long, with which seed (its pattern begins at its offset)."""
 
     offset: int
     length_bytes: int
@@ -66,9 +56,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What one block must hold; a resize makes a new one, because the resized block is filled
-    anew.
-    """
+    """What one block must hold; a resize makes a new one, because the resized block is filled anew."""
 
     requested_bytes: int
     seed: int
@@ -105,9 +93,7 @@ class Contents:
         return all(memory[offset : offset + len(expected)] == expected for offset, expected in self.pieces(kept_bytes))
 
     def crc(self) -> int | None:
-        """CRC-32 of the requested bytes; None when some of them are unknown (a large block between
-        its ends).
-        """
+        """CRC-32 of the requested bytes; None when some of them are unknown (a large block between its ends)."""
         digest = at = 0
         for offset, expected in self.pieces():
             if offset != at:

@@ -1,10 +1,8 @@
-"""The exact model: performs operations as a named edition of ZendMM would and predicts every field
-of each row.
-"""
+"""The exact model: performs operations as a named edition of ZendMM would and predicts every field of each row."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 from zlib import crc32
 
 from .gc import collect
@@ -13,12 +11,9 @@ from .op import SIZE_MAX, Operation, Settings
 from .outcome import DONE, NO_MAPPING, REFUSED_SYSTEM, SKIPPED
 from .request import begin, end, end_request, set_limit
 from .resize import resize
-from .sizes import BIN_BYTES, BIN_OF, SMALL_BYTES_MAX
+from .sizes import BIN_BYTES, BIN_OF, SMALL_BYTES_MAX, safe_size
 from .state import OFFSET_MASK, PLACE_SHIFT, HeapState, Refusal, overflow_refusal
 from .supply import alloc, free
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # Longer writes are skipped.
 WRITE_BYTES_MAX = 2**20
@@ -182,8 +177,8 @@ class ExactHeap(HeapState):
         return row
 
     def _safe_realloc(self, operation: Operation) -> RowTuple:
-        size_bytes = operation.a * operation.b + operation.c
-        if size_bytes > SIZE_MAX:
+        size_bytes = safe_size(operation.a, operation.b, operation.c)
+        if size_bytes is None:
             return self._refused(operation.label, _product_refusal(operation.a, operation.b, operation.c))
         return self._resize(operation.label, size_bytes)
 
@@ -242,8 +237,8 @@ class ExactHeap(HeapState):
     def _create_product(self, label: int, count: int, size_bytes: int, offset_bytes: int) -> RowTuple:
         if label in self.blocks:
             return self._row(SKIPPED, label)
-        total_bytes = count * size_bytes + offset_bytes
-        if total_bytes > SIZE_MAX:
+        total_bytes = safe_size(count, size_bytes, offset_bytes)
+        if total_bytes is None:
             return self._refused(label, _product_refusal(count, size_bytes, offset_bytes))
         return self._create(label, total_bytes)
 

@@ -1,6 +1,4 @@
-"""Collection: gives completely free runs, then completely free chunks, back.  Imports ring,
-state.
-"""
+"""Collection: gives completely free runs, then completely free chunks, back.  Imports ring, state."""
 
 from __future__ import annotations
 
@@ -44,9 +42,7 @@ def collect(state: HeapState) -> int:
 
 
 def _unlink_whole_runs(state: HeapState) -> dict[int, list[int]]:
-    """Takes the slots of completely free runs off their lists; the first pages of these runs by
-    mapping.
-    """
+    """Takes the slots of completely free runs off their lists; the first pages of these runs by mapping."""
     whole: dict[int, list[int]] = {}
     starts: dict[int, int] | None = None
     for bin_index in range(1 if state.is_php else 0, BIN_COUNT):
@@ -68,9 +64,7 @@ def _unlink_whole_runs(state: HeapState) -> dict[int, list[int]]:
 
 
 def _starts_of_long_runs(state: HeapState) -> dict[int, int]:
-    """For each page of a small run of several pages the run's first page; both as ``mapping << 20 |
-    page``.
-    """
+    """For each page of a small run of several pages the run's first page; both as ``mapping << 20 | page``."""
     starts: dict[int, int] = {}
     for chunk in state.chunks:
         base = chunk.mapping << MAPPING_SHIFT

@@ -1,6 +1,4 @@
-"""A heap seen at one moment, frozen and readable, and the digest of it that `check` reports.
-Imports state.
-"""
+"""A heap seen at one moment, frozen and readable, and the digest of it that `check` reports. Imports state."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from struct import pack
 from zlib import crc32
 
 from .pages import SMALL_RUN
-from .sizes import BIN_BYTES, BIN_PAGES
+from .sizes import BIN_PAGES
 from .state import OFFSET_MASK, PLACE_SHIFT, HeapState
 
 WORD_MASK = 2**64 - 1
@@ -126,9 +124,3 @@ def _run_image(page: int, run: int) -> RunImage:
         bin_index = run ^ SMALL_RUN
         return RunImage(page, BIN_PAGES[bin_index], bin_index)
     return RunImage(page, run & 0x3FF, None)
-
-
-def slot_index(image: RunImage, offset: int) -> int:
-    """Which slot of a bin's run an offset in its chunk belongs to."""
-    assert image.bin_index is not None
-    return (offset - image.page_index * 4096) // BIN_BYTES[image.bin_index]

@@ -34,9 +34,7 @@ class Ledger:
         self._great.clear()
 
     def enter(self, place: int, block_bytes: int) -> int | None:
-        """Enters a block; the place of a block that it shares a byte with, if there is one (then it
-        is not entered).
-        """
+        """Enters a block; the place of a block that it shares a byte with, if there is one (then it is not entered)."""
         end = place + block_bytes
         ends = self._ends
         if self._great:

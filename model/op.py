@@ -1,6 +1,4 @@
-"""The alphabet: every operation that a program may contain, with its arguments.  Imports nothing of
-ours.
-"""
+"""The alphabet: every operation that a program may contain, with its arguments.  Imports nothing of ours."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ class Operation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What the language says of one word: its wire code, its arguments, what it does to its
-    label.
-    """
+    """What the language says of one word: its wire code, its arguments, what it does to its label."""
 
     name: str
     code: int

@@ -1,6 +1,4 @@
-"""Everything that can be observed of one operation, in one row; the words for its status.  Imports
-nothing of ours.
-"""
+"""Everything that can be observed of one operation, in one row; the words for its status.  Imports nothing of ours."""
 
 from __future__ import annotations
 

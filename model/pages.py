@@ -112,9 +112,7 @@ class Chunk:
         self.runs[page] = LARGE_RUN | new_pages
 
     def grow(self, page: int, old_pages: int, new_pages: int) -> bool:
-        """Lengthens a large run in place if the pages right behind it are free; ``free_tail`` is
-        not looked at.
-        """
+        """Lengthens a large run in place if the pages right behind it are free; ``free_tail`` is not looked at."""
         if page + new_pages > CHUNK_PAGES:
             return False
         behind = MASKS[new_pages - old_pages] << (page + old_pages)

@@ -1,19 +1,13 @@
-"""The life of a heap: its first chunk, the end of a request, its own end, its limit.  Imports ring,
-supply, state.
-"""
+"""The life of a heap: its first chunk, the end of a request, its own end, its limit.  Imports ring, supply, state."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from .op import Settings
 from .pages import Chunk
 from .ring import drop_cached
 from .sizes import BIN_COUNT, CHUNK_BYTES, STORAGE_RECORD_BYTES
+from .state import HeapState, Refusal
 from .supply import alloc
-
-if TYPE_CHECKING:
-    from .op import Settings
-    from .state import HeapState
 
 # A request shutdown keeps no more cached chunks than the average number of chunks, less this
 # allowance.
@@ -21,9 +15,7 @@ CACHE_ALLOWANCE = 0.9
 
 
 def begin(state: HeapState, settings: Settings) -> bool:
-    """Maps the main chunk; with handlers the storage record becomes the first block.  False when
-    there is no memory.
-    """
+    """Maps the main chunk; with handlers the storage record becomes the first block.  False when there is no memory."""
     mapping = state.storage.alloc(CHUNK_BYTES)
     if mapping < 0:
         return False
@@ -31,7 +23,11 @@ def begin(state: HeapState, settings: Settings) -> bool:
     state.chunks.append(main)
     state.chunk_of[mapping] = main
     if settings.storage == "handlers":
-        alloc(state, STORAGE_RECORD_BYTES + settings.data_bytes)
+        try:
+            alloc(state, STORAGE_RECORD_BYTES + settings.data_bytes)
+        except Refusal:  # data so large that it needs memory of its own
+            end(state)
+            return False
     return True
 
 
@@ -53,9 +49,7 @@ def set_limit(state: HeapState, limit_bytes: int) -> bool:
 
 
 def end_request(state: HeapState) -> None:
-    """Drops every block; some chunks stay cached for the next request, by the average of the
-    requests so far.
-    """
+    """Drops every block; some chunks stay cached for the next request, by the average of the requests so far."""
     _drop_huge(state)
     _cache_all(state)
     cached = state.cached

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from .sizes import BIN_BYTES, BIN_OF, LARGE_BYTES_MAX, PAGE_BYTES, SIZE_MAX, SMALL_BYTES_MAX
+from .sizes import (
+    BIN_OF,
+    LARGE_BYTES_MAX,
+    PAGE_BYTES,
+    SMALL_BYTES_MAX,
+    huge_overflows,
+    pages_for,
+    round_up,
+    stays_in_bin,
+)
 from .state import OFFSET_MASK, PAGE_SHIFT, PLACE_SHIFT, HeapState, overflow_refusal
 from .supply import alloc, free, make_room
 
@@ -20,7 +29,7 @@ def resize(state: HeapState, place: int, old_bytes: int, size_bytes: int) -> tup
     if old_bytes <= SMALL_BYTES_MAX:
         bin_index = BIN_OF[old_bytes]
         if size_bytes <= old_bytes:
-            if bin_index == 0 or size_bytes >= BIN_BYTES[bin_index - 1]:
+            if stays_in_bin(bin_index, size_bytes):
                 return place, old_bytes
             # A small block that moves to a smaller bin may leave the peak raised: both blocks lived
             # for a moment.
@@ -32,16 +41,14 @@ def resize(state: HeapState, place: int, old_bytes: int, size_bytes: int) -> tup
         return _move(state, place, old_bytes, size_bytes)
     if old_bytes <= LARGE_BYTES_MAX:
         if size_bytes <= LARGE_BYTES_MAX and _resize_large(state, place, old_bytes, size_bytes):
-            return place, (size_bytes + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
+            return place, round_up(size_bytes, PAGE_BYTES)
     elif size_bytes > LARGE_BYTES_MAX and _resize_huge(state, place >> PLACE_SHIFT, old_bytes, size_bytes):
-        return place, (size_bytes + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
+        return place, round_up(size_bytes, PAGE_BYTES)
     return _move(state, place, old_bytes, size_bytes)
 
 
 def _move(state: HeapState, place: int, old_bytes: int, size_bytes: int) -> tuple[int, int]:
-    """Allocates the new block while the old one lives; the peak is then put back as if it had
-    not.
-    """
+    """Allocates the new block while the old one lives; the peak is then put back as if it had not."""
     peak = state.peak
     moved = alloc(state, size_bytes)
     free(state, place, old_bytes)
@@ -50,10 +57,8 @@ def _move(state: HeapState, place: int, old_bytes: int, size_bytes: int) -> tupl
 
 
 def _resize_large(state: HeapState, place: int, old_bytes: int, size_bytes: int) -> bool:
-    """Whether a run keeps its first page: its tail is freed, or the free pages behind it are
-    taken.
-    """
-    new_pages = (size_bytes + PAGE_BYTES - 1) // PAGE_BYTES
+    """Whether a run keeps its first page: its tail is freed, or the free pages behind it are taken."""
+    new_pages = pages_for(size_bytes)
     old_pages = old_bytes // PAGE_BYTES
     if new_pages == old_pages:
         return True
@@ -69,11 +74,9 @@ def _resize_large(state: HeapState, place: int, old_bytes: int, size_bytes: int)
 
 
 def _resize_huge(state: HeapState, mapping: int, old_bytes: int, size_bytes: int) -> bool:
-    """Whether a mapping keeps its place: it is truncated, or extended within the limit, if the
-    storage grants that.
-    """
-    new_bytes = (size_bytes + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
-    if new_bytes > SIZE_MAX:
+    """Whether a mapping keeps its place: it is truncated, or extended within the limit, if the storage grants that."""
+    new_bytes = round_up(size_bytes, PAGE_BYTES)
+    if huge_overflows(size_bytes):
         if state.is_php and state.hazard is None:
             state.hazard = HAZARD_HUGE_WRAP
         raise overflow_refusal(f"{size_bytes} + {PAGE_BYTES}")

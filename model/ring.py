@@ -1,16 +1,10 @@
-"""The ring of chunks and the cache of spare ones: adding, deleting, keeping.  Imports state,
-pages.
-"""
+"""The ring of chunks and the cache of spare ones: adding, deleting, keeping.  Imports state, pages."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from .pages import Chunk
 from .sizes import CHUNK_BYTES
-
-if TYPE_CHECKING:
-    from .pages import Chunk
-    from .state import HeapState
+from .state import HeapState
 
 # A deletion that would repeat for the fifth time at one chunk count keeps its chunk instead.
 REPEATED_DELETIONS = 4

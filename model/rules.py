@@ -1,9 +1,7 @@
-"""The rules any allocator keeps: a number, a sentence and a predicate each.  Imports op, outcome,
-sizes.
+"""The rules any allocator keeps: a number, a sentence and a predicate each.  Imports op, outcome, sizes.
 
-A predicate looks at one row together with what was true before it (:class:`Before`) and answers
-None, or what it expected and what it saw.  The predicates that need every live block at once are in
-``abstract.py``.
+A predicate looks at one row together with what was true before it (:class:`Before`) and answers None, or what it
+expected and what it saw.  Only ABS-11 needs all live blocks at once: ``ledger.py`` decides it.
 """
 
 from __future__ import annotations
@@ -30,7 +28,6 @@ from .sizes import (
     BIN_OF,
     BIN_PAGES,
     CHUNK_BYTES,
-    HUGE_NODE_BYTES,
     LARGE_BYTES_MAX,
     PAGE_BYTES,
     SIZE_MAX,
@@ -41,6 +38,8 @@ from .sizes import (
 STATUS, CONTENTS, MAPPING, OFFSET, BLOCK, VALUE, TRIED, TEXT = range(8)
 CALLS, CRC, CHUNKS, SIZE, PEAK, REAL, REAL_PEAK, LIMIT = range(8, 16)
 CHUNKS_PEAK, CACHED, BOUNDARY, DELETIONS, AVERAGE = range(16, 21)
+# What a row says of memory: calls, digest and chunks; both real sizes, limit, chunks at most and in the cache.
+MEMORY = (slice(CALLS, CHUNKS + 1), slice(REAL, CACHED + 1))
 
 # Targets without a limit and without counters may refuse a request this large because the machine
 # is too small.
@@ -54,9 +53,7 @@ Finding = tuple[str, str] | None
 
 
 class Before(Protocol):
-    """What a predicate may know besides the row: the heap before the step, and what the step asks
-    for.
-    """
+    """What a predicate may know besides the row: the heap before the step, and what the step asks for."""
 
     counters: bool  # places and counters mean something (ZendMM-like)
     strict: bool  # none of PHP 8.2's own quirks is excused
@@ -76,13 +73,19 @@ Predicate = Callable[[Before, Operation, RowLike], Finding]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. ``words`` are the operations it speaks of (``open`` and ``close`` included)."""
+    """
+    One rule.
+
+    ``words`` are the operations it speaks of (``open`` and ``close`` included).  A rule ``of_memory`` cannot be broken
+    by a step on a block that leaves all that is said of memory (:data:`MEMORY`) and the huge blocks as they were.
+    """
 
     number: str
     sentence: str
     predicate: Predicate
     words: frozenset[str]
     needs_counters: bool
+    of_memory: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +109,18 @@ EVERYWHERE = STEPS | {"open", "close"}
 
 
 def rule(
-    number: str, sentence: str, words: frozenset[str] = STEPS, *, counters: bool = False
+    number: str, sentence: str, words: frozenset[str] = STEPS, *, counters: bool = False, of_memory: bool = False
 ) -> Callable[[Predicate], Predicate]:
     """Enters a predicate into :data:`RULES`."""
 
     def enter(predicate: Predicate) -> Predicate:
-        RULES[number] = Rule(number, sentence, predicate, words, counters)
+        RULES[number] = Rule(number, sentence, predicate, words, counters, of_memory)
         return predicate
 
     return enter
 
 
-# ---- status
-# --------------------------------------------------------------------------------------------------------
+# ---- status ----------------------------------------------------------------------------------------------------------
 
 
 @rule("ABS-1", "A legal program neither kills its target nor makes it report corruption.", EVERYWHERE)
@@ -226,8 +228,7 @@ def refusal_names_bytes(before: Before, _operation: Operation, row: RowLike) -> 
     return None
 
 
-# ---- blocks
-# --------------------------------------------------------------------------------------------------------
+# ---- blocks ----------------------------------------------------------------------------------------------------------
 
 
 @rule(
@@ -270,203 +271,13 @@ def block_is_aligned(before: Before, _operation: Operation, row: RowLike) -> Fin
 
 @rule("ABS-11", "Live blocks never share a byte.", ASKING)
 def blocks_are_disjoint(_before: Before, _operation: Operation, _row: RowLike) -> Finding:
-    """Decided by the ledger of live blocks when it enters a new one (``ledger.py``): it alone knows
-    the neighbours.
-    """
+    """Decided by the ledger of live blocks when it enters a new one (``ledger.py``): it alone knows the neighbours."""
     return None
 
 
 @rule("ABS-12", "Every byte of a block is what the program, or calloc, put there.", EVERYWHERE)
 def contents_are_kept(_before: Before, _operation: Operation, row: RowLike) -> Finding:
     return ("the bytes written", "other bytes") if row[CONTENTS] else None
-
-
-# ---- counters
-# ------------------------------------------------------------------------------------------------------
-
-
-@rule(
-    "ABS-13",
-    "size is the sum of the live blocks, 24 bytes for each huge one, and what was there before.",
-    counters=True,
-)
-def size_is_the_sum(before: Before, operation: Operation, row: RowLike) -> Finding:
-    if operation.word == "request_end":
-        return None
-    expected = before.live_bytes + before.overhead + HUGE_NODE_BYTES * before.huge_change
-    if row[SIZE] == expected:
-        return None
-    raised = row[SIZE] - expected
-    if row[STATUS] in (REFUSED_LIMIT, REFUSED_SYSTEM) and not before.strict and 0 < raised <= SMALL_BYTES_MAX:
-        return None  # PHP 8.2 counts a small block before it finds that it has none
-    return str(expected), str(row[SIZE])
-
-
-@rule(
-    "ABS-14",
-    "peak is never below size, and falls only at reset_peak and request_end.",
-    counters=True,
-)
-def peak_is_a_peak(before: Before, operation: Operation, row: RowLike) -> Finding:
-    if row[PEAK] < row[SIZE]:
-        return f"{row[SIZE]} or more", str(row[PEAK])
-    if row[PEAK] < before.last[PEAK] and operation.word not in ("reset_peak", "request_end"):
-        return f"{before.last[PEAK]} or more", str(row[PEAK])
-    return None
-
-
-@rule("ABS-15", "peak is not above what was in use at one time.", counters=True)
-def peak_was_reached(before: Before, _operation: Operation, row: RowLike) -> Finding:
-    last = before.last
-    if row[PEAK] <= last[PEAK] or row[PEAK] == row[SIZE]:
-        return None
-    # A block that moves lives beside its old self for a moment.
-    most = last[SIZE] + row[BLOCK] + HUGE_NODE_BYTES
-    if row[STATUS] != DONE and not before.strict:
-        most = last[SIZE] + SMALL_BYTES_MAX
-    if row[PEAK] <= most:
-        return None
-    return f"{most} at most", str(row[PEAK])
-
-
-@rule(
-    "ABS-16",
-    "real_size is the chunks, the cached chunks and the huge blocks.",
-    EVERYWHERE - {"close"},
-    counters=True,
-)
-def real_size_is_the_sum(before: Before, _operation: Operation, row: RowLike) -> Finding:
-    expected = (row[CHUNKS] + row[CACHED]) * CHUNK_BYTES + before.huge_bytes
-    return None if row[REAL] == expected else (str(expected), str(row[REAL]))
-
-
-@rule(
-    "ABS-17",
-    "real_peak is never below real_size, and falls only at reset_peak and request_end.",
-    counters=True,
-)
-def real_peak_is_a_peak(before: Before, operation: Operation, row: RowLike) -> Finding:
-    if row[REAL_PEAK] < row[REAL]:
-        return f"{row[REAL]} or more", str(row[REAL_PEAK])
-    if row[REAL_PEAK] < before.last[REAL_PEAK] and operation.word not in (
-        "reset_peak",
-        "request_end",
-    ):
-        return f"{before.last[REAL_PEAK]} or more", str(row[REAL_PEAK])
-    return None
-
-
-@rule("ABS-18", "A step that acquires memory ends within the limit.", counters=True)
-def limit_is_kept(before: Before, _operation: Operation, row: RowLike) -> Finding:
-    last = before.last
-    if row[REAL] <= last[REAL] or row[REAL] <= row[LIMIT] or last[REAL] > last[LIMIT]:
-        return None
-    if before.huge_change == 1 and row[CHUNKS] > last[CHUNKS] and row[REAL] - CHUNK_BYTES <= row[LIMIT]:
-        return None  # the list node's own chunk is weighed before the huge block is counted
-    return f"{row[LIMIT]} at most", str(row[REAL])
-
-
-@rule("ABS-19", "Only a request for memory acquires memory.", STEPS - ASKING, counters=True)
-def only_requests_acquire(before: Before, _operation: Operation, row: RowLike) -> Finding:
-    return (f"{before.last[REAL]} at most", str(row[REAL])) if row[REAL] > before.last[REAL] else None
-
-
-@rule(
-    "ABS-20",
-    "The limit changes only when it is set, and is accepted unless more is in use.",
-    counters=True,
-)
-def limit_is_set(before: Before, operation: Operation, row: RowLike) -> Finding:
-    last = before.last
-    if operation.word != "limit":
-        return None if row[LIMIT] == last[LIMIT] else (str(last[LIMIT]), str(row[LIMIT]))
-    accepts = operation.a >= last[REAL] - last[CACHED] * CHUNK_BYTES
-    if row[VALUE] != accepts:
-        return ("accepted" if accepts else "not accepted"), ("accepted" if row[VALUE] else "not accepted")
-    if accepts and row[REAL] > operation.a:
-        return f"{operation.a} in use at most", str(row[REAL])
-    stored = operation.a if accepts else last[LIMIT]
-    if row[LIMIT] == stored:
-        return None
-    if row[LIMIT] == last[LIMIT] and row[REAL] < last[REAL] and not before.strict:
-        return None  # PHP 8.2 forgets a limit that it made room for
-    return str(stored), str(row[LIMIT])
-
-
-@rule(
-    "ABS-21",
-    "gc returns whole pages, changes neither size nor peak, and uses no memory.",
-    frozenset({"gc"}),
-    counters=True,
-)
-def gc_only_gives(before: Before, _operation: Operation, row: RowLike) -> Finding:
-    last = before.last
-    if row[VALUE] % PAGE_BYTES:
-        return "whole pages", f"{row[VALUE]} bytes"
-    if row[SIZE] != last[SIZE] or row[PEAK] != last[PEAK]:
-        return f"size {last[SIZE]}, peak {last[PEAK]}", f"size {row[SIZE]}, peak {row[PEAK]}"
-    if row[VALUE] > (last[CHUNKS] * CHUNK_BYTES):
-        return "no more than there was", f"{row[VALUE]} bytes"
-    return None
-
-
-@rule(
-    "ABS-22",
-    "reset_peak sets both peaks to what is in use.",
-    frozenset({"reset_peak"}),
-    counters=True,
-)
-def peaks_are_reset(_before: Before, _operation: Operation, row: RowLike) -> Finding:
-    if row[PEAK] == row[SIZE] and row[REAL_PEAK] == row[REAL]:
-        return None
-    return f"peaks {row[SIZE]} and {row[REAL]}", f"peaks {row[PEAK]} and {row[REAL_PEAK]}"
-
-
-@rule(
-    "ABS-23",
-    "After request_end nothing is in use but the main chunk and the cache.",
-    frozenset({"request_end"}),
-    counters=True,
-)
-def request_leaves_nothing(_before: Before, _operation: Operation, row: RowLike) -> Finding:
-    if row[SIZE] or row[PEAK]:
-        return "size 0, peak 0", f"size {row[SIZE]}, peak {row[PEAK]}"
-    if row[CHUNKS] != 1 or row[CHUNKS_PEAK] != 1:
-        return "one chunk", f"{row[CHUNKS]} chunks"
-    return None
-
-
-@rule(
-    "ABS-24",
-    "The storage's calls are only ever added to, and their digest changes with them.",
-    counters=True,
-)
-def calls_are_counted(before: Before, _operation: Operation, row: RowLike) -> Finding:
-    last = before.last
-    if row[CALLS] < last[CALLS]:
-        return f"{last[CALLS]} calls or more", str(row[CALLS])
-    if (row[CALLS] == last[CALLS]) != (row[CRC] == last[CRC]):
-        return "a digest that changes with the calls", f"{row[CRC]:#010x} after {row[CALLS]} calls"
-    return None
-
-
-@rule(
-    "ABS-25",
-    "The main chunk is never given up, and chunks are counted at their most.",
-    counters=True,
-)
-def chunks_are_counted(_before: Before, _operation: Operation, row: RowLike) -> Finding:
-    if 1 <= row[CHUNKS] <= row[CHUNKS_PEAK]:
-        return None
-    return "1 <= chunks <= their peak", f"{row[CHUNKS]} chunks, peak {row[CHUNKS_PEAK]}"
-
-
-@rule("ABS-26", "A heap that ends gives every mapping back.", frozenset({"close"}), counters=True)
-def everything_is_given_back(before: Before, _operation: Operation, row: RowLike) -> Finding:
-    excused = 0 if before.strict else before.lost
-    if row[VALUE] <= excused:
-        return None
-    return f"{excused} mappings left", f"{row[VALUE]} mappings left"
 
 
 def rules_for(word: str, *, counters: bool) -> tuple[Rule, ...]:

@@ -1,18 +1,12 @@
-"""What a heap is between two operations: counters, ring, cache, free lists, huge list, labels.
-Imports pages, storage.
-"""
+"""What a heap is between two operations: counters, ring, cache, lists, labels.  Imports pages, storage."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from .op import Settings
 from .outcome import REFUSED_LIMIT, REFUSED_OVERFLOW, REFUSED_SYSTEM
+from .pages import Chunk
 from .sizes import BIN_COUNT, CHUNK_BYTES, LIMIT_DEFAULT_BYTES
 from .storage import Storage
-
-if TYPE_CHECKING:
-    from .op import Settings
-    from .pages import Chunk
 
 EDITIONS = ("php-8.2", "zmm")
 

@@ -1,15 +1,11 @@
-"""The deterministic storage under a heap: numbers mappings, fails on demand, digests every call.
-Imports sizes, op.
-"""
+"""The deterministic storage under a heap: numbers mappings, fails on demand, digests every call. Imports sizes, op."""
 
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING
 from zlib import crc32
 
-if TYPE_CHECKING:
-    from .op import Settings
+from .op import Settings
 
 # What a call to the storage is, in the digest.
 ALLOC = 1

@@ -1,6 +1,4 @@
-"""Where the next run, slot or huge block comes from, and where it goes back to.  Imports gc, ring,
-state.
-"""
+"""Where the next run, slot or huge block comes from, and where it goes back to.  Imports gc, ring, state."""
 
 from __future__ import annotations
 
@@ -18,9 +16,11 @@ from .sizes import (
     HUGE_NODE_BYTES,
     LARGE_BYTES_MAX,
     PAGE_BYTES,
-    SIZE_MAX,
     SMALL_BYTES_MAX,
     USABLE_PAGES,
+    huge_overflows,
+    pages_for,
+    round_up,
 )
 from .state import (
     OFFSET_MASK,
@@ -64,9 +64,7 @@ def take_pages(state: HeapState, pages: int, run: int) -> int:
 
 
 def _chunk_for(state: HeapState, pages: int) -> Chunk | None:
-    """A chunk out of the cache or from the storage; None when gc collected something and the ring
-    is worth a look.
-    """
+    """A chunk out of the cache or from the storage; None when gc collected something and the ring is worth a look."""
     while True:
         if state.cached:
             return state.cached.pop()
@@ -94,14 +92,12 @@ def alloc(state: HeapState, size_bytes: int) -> tuple[int, int]:
         bin_index = BIN_OF[size_bytes]
         return alloc_small(state, bin_index), BIN_BYTES[bin_index]
     if size_bytes <= LARGE_BYTES_MAX:
-        return alloc_large(state, (size_bytes + PAGE_BYTES - 1) // PAGE_BYTES)
+        return alloc_large(state, pages_for(size_bytes))
     return alloc_huge(state, size_bytes)
 
 
 def alloc_small(state: HeapState, bin_index: int) -> int:
-    """The place of a slot: the head of the bin's list, else the first of a new run, whose others
-    become the list.
-    """
+    """The place of a slot: the head of the bin's list, else the first of a new run, whose others become the list."""
     slots = state.free[bin_index]
     if slots:
         place = slots.pop()
@@ -115,7 +111,7 @@ def alloc_small(state: HeapState, bin_index: int) -> int:
         place = take_pages(state, BIN_PAGES[bin_index], SMALL_RUN | bin_index)
         _count(state, slot_bytes)
     last = place + (BIN_ELEMENTS[bin_index] - 1) * slot_bytes
-    # gc may have replaced the list on the way; it is still empty.
+    # Looked up anew: a gc on the way may have put another list in its place.
     state.free[bin_index].extend(range(last, place, -slot_bytes))
     return place
 
@@ -136,8 +132,8 @@ def alloc_huge(state: HeapState, size_bytes: int) -> tuple[int, int]:
     last, so a chunk that the node needs is weighed against the limit as if the mapping were not
     there.
     """
-    rounded_bytes = (size_bytes + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
-    if rounded_bytes > SIZE_MAX:
+    rounded_bytes = round_up(size_bytes, PAGE_BYTES)
+    if huge_overflows(size_bytes):
         raise overflow_refusal(f"{size_bytes} + {PAGE_BYTES}")
     make_room(state, rounded_bytes, size_bytes)
     mapping = state.storage.alloc(rounded_bytes)
@@ -159,9 +155,7 @@ def alloc_huge(state: HeapState, size_bytes: int) -> tuple[int, int]:
 
 
 def make_room(state: HeapState, more_bytes: int, size_bytes: int) -> None:
-    """Lets a huge block come or grow within the limit, or refuses; the refusal names the raw
-    request.
-    """
+    """Lets a huge block come or grow within the limit, or refuses; the refusal names the raw request."""
     if not state.over_limit(more_bytes):
         return
     if state.is_php:

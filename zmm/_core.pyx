@@ -163,7 +163,7 @@ del _level
 cdef enum:
     STATE_CLOSED = 0
     STATE_OPEN = 1
-    STATE_BUSY = 2       # inside its storage's method
+    STATE_BUSY = 2       # in the middle of a call, and Python code may run: its storage's methods
     STATE_CORRUPTED = 3
 
 
@@ -214,7 +214,7 @@ cdef void *storage_chunk_alloc(zmm_storage *record, size_t size_bytes, size_t al
     cdef guard *inside = guard_suspend()
     cdef Heap heap = <Heap>inside.owner
     cdef size_t address = 0
-    cdef int state = heap.begin_storage_call()
+    cdef int state = heap.begin_outside()
     try:
         answer = heap.storage.chunk_alloc(size_bytes, alignment_bytes)
         if answer is not None:
@@ -227,7 +227,7 @@ cdef void *storage_chunk_alloc(zmm_storage *record, size_t size_bytes, size_t al
                 )
     except BaseException as error:
         heap.keep_error(error)
-    heap.end_storage_call(state)
+    heap.end_outside(state)
     guard_resume(inside)
     return <void *>address
 
@@ -235,12 +235,12 @@ cdef void *storage_chunk_alloc(zmm_storage *record, size_t size_bytes, size_t al
 cdef void storage_chunk_free(zmm_storage *record, void *chunk, size_t size_bytes) noexcept:
     cdef guard *inside = guard_suspend()
     cdef Heap heap = <Heap>inside.owner
-    cdef int state = heap.begin_storage_call()
+    cdef int state = heap.begin_outside()
     try:
         heap.storage.chunk_free(<size_t>chunk, size_bytes)
     except BaseException as error:
         heap.keep_error(error)
-    heap.end_storage_call(state)
+    heap.end_outside(state)
     guard_resume(inside)
 
 
@@ -248,12 +248,12 @@ cdef c_bool storage_chunk_truncate(zmm_storage *record, void *chunk, size_t old_
     cdef guard *inside = guard_suspend()
     cdef Heap heap = <Heap>inside.owner
     cdef bint granted = False
-    cdef int state = heap.begin_storage_call()
+    cdef int state = heap.begin_outside()
     try:
         granted = bool(heap.storage.chunk_truncate(<size_t>chunk, old_bytes, new_bytes))
     except BaseException as error:
         heap.keep_error(error)
-    heap.end_storage_call(state)
+    heap.end_outside(state)
     guard_resume(inside)
     return granted
 
@@ -262,12 +262,12 @@ cdef c_bool storage_chunk_extend(zmm_storage *record, void *chunk, size_t old_by
     cdef guard *inside = guard_suspend()
     cdef Heap heap = <Heap>inside.owner
     cdef bint granted = False
-    cdef int state = heap.begin_storage_call()
+    cdef int state = heap.begin_outside()
     try:
         granted = bool(heap.storage.chunk_extend(<size_t>chunk, old_bytes, new_bytes))
     except BaseException as error:
         heap.keep_error(error)
-    heap.end_storage_call(state)
+    heap.end_outside(state)
     guard_resume(inside)
     return granted
 
@@ -365,10 +365,10 @@ cdef class Heap:
     def __del__(self):
         # Before the cycle collector clears anything, so that a storage in the cycle still works.
         if self.exports == 0:
-            self.finish(True)
+            self.finish_quietly()
 
     def __dealloc__(self):
-        self.finish(True)
+        self.finish_quietly()
 
     # -- the state --
 
@@ -377,7 +377,7 @@ cdef class Heap:
         if self.state == STATE_CORRUPTED:
             raise self.corruption()
         if self.state == STATE_BUSY:
-            raise HeapBusyError("a storage's method must not use the heap it serves")
+            raise HeapBusyError("the heap is in the middle of a call; a storage's method must not use it")
         if self.state == STATE_CLOSED:
             raise ClosedHeapError("the heap is closed")
         raise WrongThreadError("a heap belongs to the thread that made it; make one heap for each thread")
@@ -410,13 +410,13 @@ cdef class Heap:
             report(error, self.storage)
         return 0
 
-    cdef int begin_storage_call(self) noexcept:
+    cdef int begin_outside(self) noexcept:
         cdef int state = self.state
         self.state = STATE_BUSY
         self.thread = 0
         return state
 
-    cdef int end_storage_call(self, int state) noexcept:
+    cdef int end_outside(self, int state) noexcept:
         self.state = state
         if state == STATE_OPEN:
             self.thread = self.home
@@ -475,22 +475,29 @@ cdef class Heap:
                 self.state = STATE_CORRUPTED
         return 0
 
+    cdef int finish_quietly(self) noexcept:
+        """Where nobody waits for an exception."""
+        self.finish(True)
+        if self.error is not None:
+            report(self.error, self.storage)
+            self.error = None
+        return 0
+
     cdef inline int use(self) except -1:
         if self.thread != PyThread_get_thread_ident():
             self.unusable()
         return 0
 
-    cdef inline size_t live(self, object address) except 0:
-        """The address of a live block that the core may take away."""
+    cdef inline size_t live_or_null(self, object address) except? 0:
+        """The address of a live block that the core may take away, or 0."""
         cdef size_t number = to_address(address)
+        if number == 0:
+            return 0
         if self.api.heap_place(self.handle, <void *>number).kind == ZMM_PLACE_NONE:
             raise InvalidBlockError(int(address))
         if self.exports and number in self.blocks:
             self.refuse_exported(number)
         return number
-
-    cdef inline size_t live_or_null(self, object address) except? 0:
-        return 0 if address == 0 else self.live(address)
 
     cdef int refuse_exported(self, size_t address) except -1:
         cdef Block block = <Block><void *><uintptr_t>self.blocks[address]
@@ -513,7 +520,7 @@ cdef class Heap:
             self.disown(old)
         return self.made(block)
 
-    # -- blocks --
+    # -- blocks: arguments first, because an argument's own methods may do anything to the heap --
 
     def alloc(self, size_bytes, /):
         """
@@ -522,8 +529,8 @@ cdef class Heap:
         :param size_bytes: at least so many bytes; 0 asks for the smallest block.
         :raises MemoryLimitError, SystemRefusalError, SizeOverflowError: the refusals; the heap stays in use.
         """
-        self.use()
         cdef size_t size = to_size(size_bytes, "size_bytes")
+        self.use()
         cdef void *block = guard_alloc(&self.inside, self.api, self.handle, size)
         if block == NULL or self.storage is not None:
             return self.made(block)
@@ -531,22 +538,18 @@ cdef class Heap:
 
     def calloc(self, count, size_bytes, /):
         """Return the address of a new block whose first ``count * size_bytes`` bytes are zero."""
+        cdef size_t n = to_size(count, "count")
+        cdef size_t size = to_size(size_bytes, "size_bytes")
         self.use()
-        return self.made(
-            guard_calloc(
-                &self.inside, self.api, self.handle, to_size(count, "count"), to_size(size_bytes, "size_bytes")
-            )
-        )
+        return self.made(guard_calloc(&self.inside, self.api, self.handle, n, size))
 
     def safe_alloc(self, count, size_bytes, offset_bytes, /):
         """Return the address of a new block of ``count * size_bytes + offset_bytes`` bytes, computed exactly."""
+        cdef size_t n = to_size(count, "count")
+        cdef size_t size = to_size(size_bytes, "size_bytes")
+        cdef size_t offset = to_size(offset_bytes, "offset_bytes")
         self.use()
-        return self.made(
-            guard_safe_alloc(
-                &self.inside, self.api, self.handle,
-                to_size(count, "count"), to_size(size_bytes, "size_bytes"), to_size(offset_bytes, "offset_bytes"),
-            )
-        )
+        return self.made(guard_safe_alloc(&self.inside, self.api, self.handle, n, size, offset))
 
     def realloc(self, address, size_bytes, /):
         """
@@ -558,27 +561,29 @@ cdef class Heap:
         :raises BlockExportedError: when a memoryview of the block is alive.
         :raises RefusalError: when refused; the block is as it was.
         """
-        self.use()
         cdef size_t size = to_size(size_bytes, "size_bytes")
+        self.use()
         cdef size_t block = self.live_or_null(address)
         return self.moved(block, guard_realloc(&self.inside, self.api, self.handle, <void *>block, size))
 
     def realloc2(self, address, size_bytes, copy_bytes, /):
         """As :meth:`realloc`, but a block that moves takes at most ``copy_bytes`` bytes along."""
-        self.use()
         cdef size_t size = to_size(size_bytes, "size_bytes")
         cdef size_t copy = to_size(copy_bytes, "copy_bytes")
+        self.use()
         cdef size_t block = self.live_or_null(address)
         return self.moved(block, guard_realloc2(&self.inside, self.api, self.handle, <void *>block, size, copy))
 
     def safe_realloc(self, address, count, size_bytes, offset_bytes, /):
         """As :meth:`realloc` to ``count * size_bytes + offset_bytes`` bytes, computed exactly."""
-        self.use()
         cdef size_t n = to_size(count, "count")
         cdef size_t size = to_size(size_bytes, "size_bytes")
         cdef size_t offset = to_size(offset_bytes, "offset_bytes")
+        self.use()
         cdef size_t block = self.live_or_null(address)
-        return self.moved(block, guard_safe_realloc(&self.inside, self.api, self.handle, <void *>block, n, size, offset))
+        return self.moved(
+            block, guard_safe_realloc(&self.inside, self.api, self.handle, <void *>block, n, size, offset)
+        )
 
     def strdup(self, bytes text not None, /):
         """Return the address of a copy of ``text`` up to its first NUL, with a NUL behind it."""
@@ -591,10 +596,10 @@ cdef class Heap:
 
         :raises ValueError: when ``text`` is shorter.
         """
-        self.use()
         cdef size_t length = to_size(length_bytes, "length_bytes")
         if length > <size_t>PyBytes_GET_SIZE(text) and length != SIZE_MAX:  # the core refuses SIZE_MAX + 1 bytes
             raise ValueError(f"length_bytes is {length}, but text has only {PyBytes_GET_SIZE(text)} bytes")
+        self.use()
         return self.made(guard_strndup(&self.inside, self.api, self.handle, PyBytes_AS_STRING(text), length))
 
     def free(self, address, /):
@@ -632,11 +637,13 @@ cdef class Heap:
 
         Dropping the last reference frees it.
         """
-        address = self.alloc(size_bytes)
+        cdef size_t size = to_size(size_bytes, "size_bytes")
         cdef Block block = Block.__new__(Block)
+        self.use()
+        address = self.made(guard_alloc(&self.inside, self.api, self.handle, size))
         block.heap = self
         block.address = address
-        block.size = to_size(size_bytes, "size_bytes")
+        block.size = size
         block.request = self.request
         self.blocks[address] = <uintptr_t><void *>block
         return block
@@ -648,9 +655,10 @@ cdef class Heap:
         :raises InvalidBlockError: when there is no such block.
         :raises ValueError: when the block ends before.
         """
-        self.use()
         cdef size_t length = to_size(length_bytes, "length_bytes")
-        cdef const char *start = self.span(address, length, to_size(offset_bytes, "offset_bytes"))
+        cdef size_t offset = to_size(offset_bytes, "offset_bytes")
+        self.use()
+        cdef const char *start = self.span(address, length, offset)
         return PyBytes_FromStringAndSize(start, <Py_ssize_t>length)
 
     def write(self, address, data, offset_bytes=0, /):
@@ -660,11 +668,11 @@ cdef class Heap:
         :raises InvalidBlockError: when there is no such block.
         :raises ValueError: when the block ends before.
         """
-        self.use()
         cdef Py_buffer view
         cdef size_t offset = to_size(offset_bytes, "offset_bytes")
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
+            self.use()
             memcpy(self.span(address, <size_t>view.len, offset), view.buf, <size_t>view.len)
         finally:
             PyBuffer_Release(&view)
@@ -701,8 +709,8 @@ cdef class Heap:
 
         :raises LimitInUseError: when the heap holds more already; nothing is changed then.
         """
-        self.use()
         cdef size_t limit = to_size(limit_bytes, "limit_bytes")
+        self.use()
         cdef bint accepted = guard_set_limit(&self.inside, self.api, self.handle, limit)
         cdef zmm_usage usage
         self.settle()
@@ -722,12 +730,13 @@ cdef class Heap:
         :param report_leaks: level debug writes what was never freed to stderr.
         :raises BlockExportedError: when a memoryview of a block is alive.
         """
+        cdef bint silent = not report_leaks
         self.use()
         if self.exports:
             raise BlockExportedError(f"{self.exports} memoryviews of blocks are alive; release them first")
         self.request += 1
         self.blocks.clear()
-        guard_shutdown(&self.inside, self.api, self.handle, False, not report_leaks)
+        guard_shutdown(&self.inside, self.api, self.handle, False, silent)
         self.settle()
 
     def close(self, report_leaks=False):
@@ -738,12 +747,13 @@ cdef class Heap:
 
         :param report_leaks: level debug writes what was never freed to stderr.
         """
+        cdef bint silent = not report_leaks
         if self.state == STATE_CLOSED or self.state == STATE_CORRUPTED:
             return
         self.use()
         self.abandon(STATE_CLOSED)
         if self.exports == 0:
-            self.finish(not report_leaks)
+            self.finish(silent)
             if self.inside.reason != NULL:
                 self.raise_corrupted()
             if self.error is not None:
@@ -756,10 +766,14 @@ cdef class Heap:
         :raises HeapCorruptedError: with the id of the first that does not hold; the heap can't be used any more.
         """
         self.use()
+        self.test()
+
+    cdef int test(self) except -1:
         cdef const char *broken = guard_check(&self.inside, self.api, self.handle)
         if broken != NULL:
             self.inside.reason = broken
         self.settle()
+        return 0
 
     @property
     def closed(self):
@@ -799,14 +813,19 @@ cdef class Heap:
 
     def _view(self):
         """Chunks, runs, free slots and huge blocks, as tuples in the order of the core's visitor."""
-        self.check()  # the walk follows every free list
+        self.use()
+        self.test()  # the walk follows every free list
         cdef zmm_visitor visitor
         visitor.chunk = visit_chunk
         visitor.run = visit_run
         visitor.free_slot = visit_free_slot
         visitor.huge = visit_huge
         seen = ([], [], [], [])
+        # Making a tuple may collect garbage, and garbage may be blocks: these wait until the walk is over.
+        cdef int state = self.begin_outside()
         self.api.heap_visit(self.handle, &visitor, <void *>seen)
+        self.end_outside(state)
+        self.settle()
         return seen
 
 
@@ -934,4 +953,4 @@ cdef class Block:
             if self.is_live():
                 self.give_back_quietly()
         if self.heap.exports == 0 and self.heap.state == STATE_CLOSED:
-            self.heap.finish(True)
+            self.heap.finish_quietly()

@@ -9,11 +9,11 @@ from typing import NoReturn
 
 import typer
 
+from ..errors import INCONCLUSIVE, USAGE, UserError, explain_os_error, one_line
 from ..program import ProgramError
 from ..targets import TargetError
 from ..version import VERSION
 from . import bench, doctor, replay, shrink, targets, verify
-from ..errors import INCONCLUSIVE, USAGE, UserError, explain_os_error, one_line
 from .output import say_error
 
 app = typer.Typer(

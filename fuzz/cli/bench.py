@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
-
 from zmm_model.op import Settings
 
 from ..compare import first_unfit_row
@@ -57,7 +56,7 @@ def command(
 
     Exit code 1 when a rate is below its floor or a tier finds a divergence.
 
-    Examples:
+    For example:
 
         zmm bench suite
 

@@ -85,7 +85,7 @@ def command(json: options.Json = None, quiet: options.Quiet = False) -> None:
 
     Exit code 0 when nothing that is needed is missing, else 2.
 
-    Examples:
+    For example:
 
         zmm doctor
 

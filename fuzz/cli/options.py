@@ -52,7 +52,7 @@ Target = Annotated[
 ]
 Edition = Annotated[
     str | None,
-    typer.Option("--edition", metavar="E", help="rules of the exact model: zmm or php-8.2", show_default="the target's"),
+    typer.Option("--edition", metavar="E", help="rules of the exact model: zmm or php-8.2", show_default="by target"),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="where the generated programs begin")]
 TimeBudget = Annotated[str, typer.Option("--time-budget", metavar="TIME", help="60s, 2m, 1h")]

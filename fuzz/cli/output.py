@@ -69,11 +69,11 @@ def write_file(path: Path, data: bytes) -> None:
             # mkstemp makes private files; a report has the usual permissions.
             mask = os.umask(0)
             os.umask(mask)
-            os.chmod(name, 0o666 & ~mask)
-            os.replace(name, path)
+            Path(name).chmod(0o666 & ~mask)
+            Path(name).replace(path)
         except BaseException:
             with suppress(OSError):
-                os.unlink(name)
+                Path(name).unlink()
             raise
     except OSError as error:
         raise UserError(explain_os_error(error, f"write {path}")) from None

@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from ..tiers.base import Budget, Tier, TierResult
+from ..tiers.base import Tier, TierResult
 
 _PLAIN_LINE_SECONDS = 10.0
 _REDRAW_SECONDS = 0.1
@@ -46,7 +46,7 @@ class Show:
         if self._progress is not None:
             self._progress.stop()
 
-    def begin(self, tier: Tier, result: TierResult, budget: Budget) -> None:
+    def begin(self, tier: Tier, result: TierResult) -> None:
         """A tier begins."""
         self._result = result
         self._last = time.monotonic()

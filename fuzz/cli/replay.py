@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-
 from zmm_model.outcome import STATUS_WORDS
 
 from ..compare import ROW_BYTES, Divergence, show_place, unpack_row
@@ -43,7 +42,7 @@ def command(
     """
     Replay a program, a tape or a recorded trace on a target, in lockstep with the models.
 
-    Examples:
+    For example:
 
         zmm replay zmm-findings/exact-place-1a2b3c4d.zmm --steps
 
@@ -56,9 +55,7 @@ def command(
         rules = "php-8.2"
     console = make_console()
     found = find_target(target)
-    opponent: Judge | Versus = (
-        Judge(found, rules) if against is None else Versus(found, find_target(against), rules)
-    )
+    opponent: Judge | Versus = Judge(found, rules) if against is None else Versus(found, find_target(against), rules)
     with opponent as judge:
         verdicts = list(judge.judge_batch([program]))
         if steps and not quiet:
@@ -71,9 +68,7 @@ def command(
     verdict = verdicts[0]
     reason = ""
     if len(verdict.program) < len(program):
-        reason = (
-            f"compared up to operation {len(verdict.program)} of {len(program)}: what follows is undefined in PHP"
-        )
+        reason = f"compared up to operation {len(verdict.program)} of {len(program)}: what follows is undefined in PHP"
     status = "fail" if verdict.divergence else "pass"
     _finish(
         console, file, target, rules, status, reason, verdict.divergence, verdict.program, json, quiet, against or ""
@@ -131,11 +126,12 @@ def print_steps(console: Console, program: Program, trace: Trace) -> None:
         if (step + 1) * ROW_BYTES > len(trace.rows):
             break
         row = unpack_row(trace.rows, step)
+        name = program.label_name(operation.label) if operation.label >= 0 else ""
         place = f", {show_place(row)}, {row.block_bytes} bytes" if row.block_bytes else ""
         value = f", {row.value}" if operation.word in ("gc", "limit") else ""
         text = trace.messages.get(step, "")
         console.print(
-            f"{step:>3}  {operation_line(operation, program.label_name(operation.label))}: "
+            f"{step:>3}  {operation_line(operation, name)}: "
             f"{STATUS_WORDS[row.status]}{value}{place}; size {row.size}, peak {row.peak}, real {row.real_size}"
             + (f"; {text}" if text else ""),
             markup=False,

@@ -38,7 +38,7 @@ def command(
 
     Exit code 0 means that a smaller (or equal) failing program has been written; 3 that the program does not fail.
 
-    Examples:
+    For example:
 
         zmm shrink crash.tape --target zmm -o reproducers
 
@@ -51,9 +51,7 @@ def command(
     rules = options.parse_edition(edition, target)
     console = make_console()
     found = find_target(target)
-    opponent: Judge | Versus = (
-        Judge(found, rules) if against is None else Versus(found, find_target(against), rules)
-    )
+    opponent: Judge | Versus = Judge(found, rules) if against is None else Versus(found, find_target(against), rules)
     with opponent as judge:
         verdict = next(iter(judge.judge_batch([program])), None)
         if verdict is None or verdict.divergence is None:
@@ -71,9 +69,7 @@ def command(
     if not quiet:
         for line in story_lines("shrink", record)[1:]:
             console.print(line, markup=False, soft_wrap=True)
-    console.print(
-        f"zmm shrink: {len(program)} operations became {len(small.program)}", markup=False, soft_wrap=True
-    )
+    console.print(f"zmm shrink: {len(program)} operations became {len(small.program)}", markup=False, soft_wrap=True)
     if json is not None:
         write_file(
             json,

@@ -15,7 +15,7 @@ def command(json: options.Json = None, quiet: options.Quiet = False) -> None:
     """
     List the targets found here, and how to get those that are missing.
 
-    Examples:
+    For example:
 
         zmm targets
 

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import COUNTEREXAMPLE, USAGE, UserError
 from ..report import Record, encode, make_record
 from ..report.html import to_html
 from ..report.junit import to_junit
@@ -24,7 +25,6 @@ from ..tiers.base import FAIL, Interrupted, Task, Tier
 from ..verify import verify
 from ..version import VERSION
 from . import options
-from ..errors import COUNTEREXAMPLE, USAGE, UserError
 from .output import check_directory, check_writable, make_console, say_error, write_file
 from .progress import Show
 
@@ -53,7 +53,7 @@ def command(
     """
     Run every tier on a target, and show the smallest program for each divergence.
 
-    Examples:
+    For example:
 
         zmm verify
 
@@ -133,7 +133,7 @@ def choose_tiers(names: list[str] | None) -> list[Tier]:
 def signals() -> Iterator[None]:
     """SIGINT and SIGTERM end the run in order: once by raising, a second time by the signal's own default."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         raise Interrupted(signal.Signals(number).name)
 

@@ -121,10 +121,13 @@ struct row {
  *    (counted as a fallible call all the same). Only calls for chunks and huge blocks are counted, unless
  *    OPEN_ALL_CALLS. zmm: a commit with a guard or a map aligned to 2 MiB is an alloc, a decommit or an unmap of it a
  *    free.
+ *  - A call that the storage cannot make sense of (an unknown address, a size that is not the mapping's) is noted: the
+ *    next `check` or CLOSE is BROKEN, with a message "STORAGE-n: ...".
  *  - After CLOSE and after a failed OPEN the counters are 0; storage_calls and storage_crc are set.
  *  - realloc2 with copy_bytes > size_bytes: PHP's erealloc2 writes past a smaller new block then, so PHP is asked for
  *    size_bytes.
- *  - malloc targets: a size of 0 is asked for as 1; limit, gc and reset_peak are SKIPPED; request_end frees all blocks.
+ *  - malloc targets: a size of 0 is asked for as 1; limit, gc and reset_peak are SKIPPED; request_end frees all blocks. Their
+ *    process may have 5 GiB of addresses at most.
  *
  * A burst (a = seed, b = operations, c = profile | flags | labels << 32) performs b generated operations and one
  * `check`, as if they were b + 1 plain steps (their numbers since OPEN go on likewise), without writing their rows. Its

@@ -13,7 +13,7 @@
 static void *handle;
 static char real_path[PATH_MAX]; /* of the library that was loaded */
 
-bool library_load(const char *path)
+bool library_load(const char *path, bool binds_to_itself)
 {
     if (path[0] == 0) {
         /* The C library by its name: symbols of this executable must not stand in for it. */
@@ -22,7 +22,7 @@ bool library_load(const char *path)
         target_error("cannot read %s", path);
         return false;
     }
-    handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | (binds_to_itself ? RTLD_DEEPBIND : 0));
     if (handle == NULL) {
         target_error("cannot load %s: %s", path, dlerror());
         return false;

@@ -380,6 +380,9 @@ static void perform_on_heap(const struct step *step, struct row *row)
         check_all_labels(row, "before close");
         close_heap();
         row->value = storage_record.live;
+        if (storage_record.fault != NULL) {
+            broken(row, storage_record.fault);
+        }
         break;
     default:
         skip(row);

@@ -2,6 +2,7 @@
 #ifndef ZMM_RUNNER_PHP_H
 #define ZMM_RUNNER_PHP_H
 
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -49,6 +50,17 @@ static inline const void *php_pointer(const void *object, uint32_t offset)
     memcpy(&value, (const char *)object + offset, sizeof value);
     return value;
 }
+
+/* The one heap of this process, and how its calls come back. */
+struct php_state {
+    const struct php_layout *layout;
+    void *heap; /* NULL: none is open */
+    bool kernel_storage;
+    volatile bool running; /* PHP code runs on our behalf: only then are the interposed functions ours to answer */
+    jmp_buf escape;        /* where a refusal ends */
+    void (*bailout)(const char *file, uint32_t line); /* PHP's own */
+};
+extern struct php_state php_state;
 
 /* True when the freshly started `heap` looks as this layout says. */
 bool php_layout_fits(const struct php_layout *layout, const void *heap);

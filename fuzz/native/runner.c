@@ -37,6 +37,7 @@ static struct header *header;
 static uint8_t *shared;
 static int reply_file = -1;
 static struct row *running_row;
+static bool in_burst;
 static char identity[4096];
 static pid_t parent;
 
@@ -73,6 +74,9 @@ void target_error(const char *format, ...)
 
 void runner_message(enum message_kind kind, const char *text)
 {
+    if (in_burst && kind == MESSAGE_REFUSAL) {
+        return; /* there may be thousands, and each has its digest in its row */
+    }
     size_t text_bytes = strlen(text);
     uint64_t padded = sizeof(struct message) + ((text_bytes + 7) & ~(size_t)7);
     if (header == NULL || header->messages_bytes + padded > header->messages_capacity) {
@@ -113,6 +117,7 @@ static void perform_burst(const struct step *step, struct row *row)
     bool broken = false;
     struct step next;
     burst_begin(step);
+    in_burst = true;
     while (burst_next(&next)) {
         if (count > 0 && count % BUFFERED == 0) {
             crc = crc_extend(crc, rows, sizeof rows);
@@ -133,6 +138,7 @@ static void perform_burst(const struct step *step, struct row *row)
         row->status = STATUS_BROKEN;
     }
     header->burst_progress = 0;
+    in_burst = false;
 }
 
 static void perform_batch(void)
@@ -254,6 +260,22 @@ static const struct target *target_of(const char *kind)
     return strcmp(kind, "malloc") == 0 ? &target_malloc : NULL;
 }
 
+/* Malloc libraries grant gigabytes and some write zeros into all of them; ZendMM's memory is bounded by the storage. */
+#define MALLOC_ADDRESS_BYTES ((rlim_t)5 << 30)
+
+static bool prepare_memory(const struct target *target)
+{
+    if (!labels_prepare()) {
+        return false;
+    }
+    if (target->zendmm) {
+        return storage_prepare();
+    }
+    const struct rlimit bound = {MALLOC_ADDRESS_BYTES, MALLOC_ADDRESS_BYTES};
+    (void)setrlimit(RLIMIT_AS, &bound);
+    return true;
+}
+
 static bool prepare_target(const char *kind, const char *library)
 {
     const struct target *target = target_of(kind);
@@ -262,7 +284,7 @@ static bool prepare_target(const char *kind, const char *library)
         return false;
     }
     crc_prepare();
-    if (!labels_prepare() || !storage_prepare()) {
+    if (!prepare_memory(target)) {
         target_error("the system does not give the addresses of the arena (48 TiB, none of it committed)");
         return false;
     }

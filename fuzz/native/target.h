@@ -73,8 +73,9 @@ extern const struct target target_zmm, target_php, target_malloc;
 void identity_add(const char *key, const char *value);
 /* Says why loading failed: one line, with its newline left out. */
 __attribute__((format(printf, 1, 2))) void target_error(const char *format, ...);
-/* dlopen and dlsym with errors said; `find` also asserts that the symbol lies in the library that was loaded. */
-bool library_load(const char *path);
+/* dlopen and dlsym with errors said; `find` also asserts that the symbol lies in the library that was loaded. A library
+ * that binds to itself finds its own functions before those of the C library and of this executable. */
+bool library_load(const char *path, bool binds_to_itself);
 void *library_find(const char *name); /* NULL after target_error() */
 void *library_find_if_there(const char *name);
 /* Corruption was reported: writes the running step's row with status PANIC, and ends the process with 134. */

@@ -63,7 +63,7 @@ static void add_version(void)
 
 static bool load(const char *path)
 {
-    if (!library_load(path)) {
+    if (!library_load(path, true)) {
         return false;
     }
     const struct {

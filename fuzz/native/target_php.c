@@ -1,29 +1,22 @@
 /* target_php.c -- PHP's own ZendMM, loaded from libphp8.2.so, driven without a PHP runtime.
  *
- * libphp calls its own error functions and the system's mmap family through its PLT, so the ones that this executable
- * exports stand in for them: refusals are recorded and unwound to the step, kernel memory comes from the arena. */
+ * php_interpose.c stands in for what PHP calls when it refuses, and for the system's memory: a refusal comes back here
+ * by longjmp, kernel memory comes from the arena. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 
-#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "php.h"
 #include "storage.h"
 #include "target.h"
-
-#define EXPORTED __attribute__((visibility("default")))
 
 struct php_handlers {
     void *(*chunk_alloc)(void *storage, size_t size, size_t alignment);
@@ -50,153 +43,12 @@ static struct {
     size_t (*block_size)(void *block);
     int (*set_memory_limit)(size_t limit);
     void (*reset_peak)(void);
-    void (*bailout)(const char *file, uint32_t line);
 } php;
 
 static const struct php_layout classic_layout = {288, 296, 304, 312, 320, 328, 332, 336, 344, 352, 356, 456, 520};
 static const struct php_layout soft_limit_layout = {288, 312, 320, 328, 336, 344, 348, 352, 360, 368, 372, 480, 544};
 
-static const struct php_layout *layout;
-static void *heap;
-static bool kernel_storage;
-/* True while PHP code runs on our behalf: only then are the interposed functions ours to answer. */
-static volatile bool running;
-static jmp_buf escape;
-
-/* ---- what PHP calls instead of its own and the system's functions ------------------------------------------------ */
-
-/* The exports have no header here; their types are PHP's. */
-EXPORTED _Noreturn void zend_error_noreturn(int type, const char *format, ...);
-EXPORTED _Noreturn void zend_error_at_noreturn(int type, void *file, uint32_t line, const char *format, ...);
-EXPORTED _Noreturn void _zend_bailout(const char *file, uint32_t line);
-
-/* Records PHP's sentence. Its arguments are size_t: (limit or real size, tried) or the factors of an overflow. */
-static void record_refusal(const char *format, va_list arguments)
-{
-    va_list copy;
-    va_copy(copy, arguments);
-    uint8_t status = STATUS_REFUSED_OVERFLOW;
-    uint64_t tried_bytes = 0;
-    if (strncmp(format, "Allowed memory size", 19) == 0 || strncmp(format, "Out of memory", 13) == 0) {
-        status = format[0] == 'A' ? STATUS_REFUSED_LIMIT : STATUS_REFUSED_SYSTEM;
-        (void)va_arg(copy, size_t);
-        tried_bytes = va_arg(copy, size_t);
-    } else if (strncmp(format, "Possible integer overflow", 25) != 0) {
-        runner_panic(format);
-    }
-    va_end(copy);
-    refusal.status = status;
-    refusal.tried_bytes = tried_bytes;
-    (void)vsnprintf(refusal.text, sizeof refusal.text, format, arguments);
-}
-
-_Noreturn static void unwind(void)
-{
-    /* Limit and system refusals come from below PHP's own catch, which resets the heap's overflow flag and then bails
-     * out again, to us. */
-    if (heap != NULL && php_u32(heap, layout->overflow) != 0) {
-        php.bailout("", 0);
-    }
-    running = false;
-    longjmp(escape, 1);
-}
-
-void zend_error_noreturn(int type, const char *format, ...)
-{
-    (void)type;
-    va_list arguments;
-    va_start(arguments, format);
-    record_refusal(format, arguments);
-    va_end(arguments);
-    if (!running) {
-        runner_panic(refusal.text);
-    }
-    unwind();
-}
-
-void zend_error_at_noreturn(int type, void *file, uint32_t line, const char *format, ...)
-{
-    (void)type;
-    (void)file;
-    (void)line;
-    va_list arguments;
-    va_start(arguments, format);
-    record_refusal(format, arguments);
-    va_end(arguments);
-    if (!running) {
-        runner_panic(refusal.text);
-    }
-    unwind();
-}
-
-void _zend_bailout(const char *file, uint32_t line)
-{
-    (void)file;
-    (void)line;
-    if (!running) {
-        runner_panic("bailout outside of a step");
-    }
-    running = false;
-    longjmp(escape, 1);
-}
-
-/* PHP's panic, after its line on stderr. */
-EXPORTED _Noreturn void abort(void)
-{
-    if (running) {
-        runner_panic("zend_mm_heap corrupted");
-    }
-    (void)signal(SIGABRT, SIG_DFL);
-    (void)raise(SIGABRT);
-    _exit(134);
-}
-
-EXPORTED void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
-{
-    if (running && kernel_storage && address == NULL && file == -1) {
-        void *mapping = storage_alloc(size);
-        if (mapping == NULL) {
-            errno = ENOMEM;
-            return MAP_FAILED;
-        }
-        return mapping;
-    }
-    return (void *)syscall(SYS_mmap, address, size, protection, flags, file, offset);
-}
-
-EXPORTED int munmap(void *address, size_t size)
-{
-    if (!kernel_storage || !storage_owns(address)) {
-        return (int)syscall(SYS_munmap, address, size);
-    }
-    if (storage_place(address).offset == 0) {
-        storage_free(address, size);
-        return 0;
-    }
-    /* The tail of a mapping: PHP truncates. */
-    uint64_t kept = storage_place(address).offset;
-    (void)storage_truncate((char *)address - kept, kept + size, kept);
-    return 0;
-}
-
-EXPORTED void *mremap(void *address, size_t old_size, size_t new_size, int flags, ...)
-{
-    if (kernel_storage && storage_owns(address)) {
-        if (storage_extend(address, old_size, new_size)) {
-            return address;
-        }
-        errno = ENOMEM;
-        return MAP_FAILED;
-    }
-    void *new_address = NULL;
-    if ((flags & MREMAP_FIXED) != 0) {
-        va_list arguments;
-        va_start(arguments, flags);
-        new_address = va_arg(arguments, void *);
-        va_end(arguments);
-    }
-    return (void *)syscall(SYS_mremap, address, old_size, new_size, flags, new_address);
-}
+struct php_state php_state;
 
 /* ---- storage handlers -------------------------------------------------------------------------------------------- */
 
@@ -257,7 +109,7 @@ static bool find_version(const char *library, char *version, size_t version_byte
 
 static bool load(const char *library)
 {
-    if (!library_load(library)) {
+    if (!library_load(library, false)) {
         return false;
     }
     const struct {
@@ -281,7 +133,7 @@ static bool load(const char *library)
         {"_zend_mem_block_size", &php.block_size},
         {"zend_set_memory_limit", &php.set_memory_limit},
         {"zend_memory_reset_peak_usage", &php.reset_peak},
-        {"_zend_bailout", &php.bailout},
+        {"_zend_bailout", &php_state.bailout},
     };
     for (size_t index = 0; index < sizeof wanted / sizeof wanted[0]; index++) {
         void *found = library_find(wanted[index].name);
@@ -296,7 +148,7 @@ static bool load(const char *library)
         return false;
     }
     bool soft_limits = library_find_if_there("_femalloc") != NULL;
-    layout = soft_limits ? &soft_limit_layout : &classic_layout;
+    php_state.layout = soft_limits ? &soft_limit_layout : &classic_layout;
     identity_add("allocator", "php");
     identity_add("version", version);
     identity_add("limits", soft_limits ? "soft" : "classic");
@@ -306,46 +158,46 @@ static bool load(const char *library)
 static bool open_heap(const struct open_request *request)
 {
     static uint8_t data[1 << 16];
-    kernel_storage = (request->flags & OPEN_KERNEL) != 0;
-    heap = NULL;
-    running = true;
-    if (kernel_storage) {
-        heap = php.startup();
+    php_state.kernel_storage = (request->flags & OPEN_KERNEL) != 0;
+    php_state.heap = NULL;
+    php_state.running = true;
+    if (php_state.kernel_storage) {
+        php_state.heap = php.startup();
     } else {
         size_t data_bytes = request->data_bytes < sizeof data ? request->data_bytes : sizeof data;
-        heap = php.startup_ex(&handlers, data_bytes > 0 ? data : NULL, data_bytes);
+        php_state.heap = php.startup_ex(&handlers, data_bytes > 0 ? data : NULL, data_bytes);
     }
-    running = false;
-    if (heap == NULL) {
+    php_state.running = false;
+    if (php_state.heap == NULL) {
         (void)refuse(STATUS_REFUSED_SYSTEM, 0);
         return false;
     }
-    if (!php_layout_fits(layout, heap)) {
+    if (!php_layout_fits(php_state.layout, php_state.heap)) {
         runner_panic("the heap of this PHP is not laid out as expected");
     }
-    (void)php.set_heap(heap);
+    (void)php.set_heap(php_state.heap);
     return true;
 }
 
 static void close_heap(void)
 {
-    running = true;
-    php.shutdown(heap, true, true);
-    running = false;
+    php_state.running = true;
+    php.shutdown(php_state.heap, true, true);
+    php_state.running = false;
     (void)php.set_heap(NULL);
-    heap = NULL;
+    php_state.heap = NULL;
 }
 
 /* Comes back here with NULL when PHP refuses. */
 #define CATCH_REFUSAL                                                                                                  \
-    if (_setjmp(escape) != 0) {                                                                                        \
+    if (_setjmp(php_state.escape) != 0) {                                                                                        \
         return NULL;                                                                                                   \
     }                                                                                                                  \
-    running = true
+    php_state.running = true
 
 static void *finish(void *block)
 {
-    running = false;
+    php_state.running = false;
     return block;
 }
 
@@ -400,33 +252,33 @@ static void *php_strndup(const char *text, uint64_t length)
 
 static void php_free(void *block)
 {
-    running = true;
+    php_state.running = true;
     php.efree(block);
-    running = false;
+    php_state.running = false;
 }
 
 static uint64_t php_block_bytes(void *block, uint64_t requested)
 {
     (void)requested;
-    running = true;
+    php_state.running = true;
     uint64_t bytes = php.block_size(block);
-    running = false;
+    php_state.running = false;
     return bytes;
 }
 
 static bool php_set_limit(uint64_t limit_bytes)
 {
-    running = true;
+    php_state.running = true;
     int answer = php.set_memory_limit(limit_bytes);
-    running = false;
+    php_state.running = false;
     return answer == 0;
 }
 
 static uint64_t php_gc(void)
 {
-    running = true;
-    uint64_t collected = php.gc(heap);
-    running = false;
+    php_state.running = true;
+    uint64_t collected = php.gc(php_state.heap);
+    php_state.running = false;
     return collected;
 }
 
@@ -437,29 +289,29 @@ static void php_reset_peak(void)
 
 static void php_request_end(void)
 {
-    running = true;
-    php.shutdown(heap, false, true);
-    running = false;
+    php_state.running = true;
+    php.shutdown(php_state.heap, false, true);
+    php_state.running = false;
 }
 
 static void php_counters(struct row *row)
 {
-    row->size = php_u64(heap, PHP_SIZE);
-    row->peak = php_u64(heap, PHP_PEAK);
-    row->real_size = php_u64(heap, PHP_REAL_SIZE);
-    row->real_peak = php_u64(heap, PHP_REAL_PEAK);
-    row->limit = php_u64(heap, layout->limit);
-    row->chunk_count = php_u32(heap, layout->chunk_count);
-    row->chunk_count_peak = php_u32(heap, layout->chunk_count_peak);
-    row->cached_count = php_u32(heap, layout->cached_count);
-    row->delete_boundary = php_u32(heap, layout->boundary);
-    row->delete_count = php_u32(heap, layout->delete_count);
-    memcpy(&row->chunk_average, (const char *)heap + layout->average, sizeof row->chunk_average);
+    row->size = php_u64(php_state.heap, PHP_SIZE);
+    row->peak = php_u64(php_state.heap, PHP_PEAK);
+    row->real_size = php_u64(php_state.heap, PHP_REAL_SIZE);
+    row->real_peak = php_u64(php_state.heap, PHP_REAL_PEAK);
+    row->limit = php_u64(php_state.heap, php_state.layout->limit);
+    row->chunk_count = php_u32(php_state.heap, php_state.layout->chunk_count);
+    row->chunk_count_peak = php_u32(php_state.heap, php_state.layout->chunk_count_peak);
+    row->cached_count = php_u32(php_state.heap, php_state.layout->cached_count);
+    row->delete_boundary = php_u32(php_state.heap, php_state.layout->boundary);
+    row->delete_count = php_u32(php_state.heap, php_state.layout->delete_count);
+    memcpy(&row->chunk_average, (const char *)php_state.heap + php_state.layout->average, sizeof row->chunk_average);
 }
 
 static uint32_t php_heap_digest(void)
 {
-    return php_digest(layout, heap);
+    return php_digest(php_state.layout, php_state.heap);
 }
 
 const struct target target_php = {

@@ -94,7 +94,7 @@ static const zmm_storage_handlers handlers = {handle_alloc, handle_free, handle_
 
 static bool load(const char *library)
 {
-    if (!library_load(library)) {
+    if (!library_load(library, false)) {
         return false;
     }
     void *found = library_find("zmm_get_api");
@@ -104,6 +104,10 @@ static bool load(const char *library)
     const zmm_api *(*get_api)(void);
     memcpy(&get_api, &found, sizeof found);
     api = get_api();
+    if (api == NULL) {
+        target_error("zmm_get_api of %s returns nothing", library);
+        return false;
+    }
     identity_add("allocator", "zmm");
     identity_add("version", api->version);
     identity_add("level", api->level);

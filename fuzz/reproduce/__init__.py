@@ -15,19 +15,24 @@ from .pytest_case import pytest_case
 if TYPE_CHECKING:
     from ..tiers.base import Finding
 
+# Sources of longer programs are more than a compiler or a reader can take; text and tape hold them all the same.
+SOURCE_OPERATIONS_MAX = 50_000
+
 
 def reproducers(finding: Finding) -> dict[str, bytes]:
     """
     The contents of a finding's files, by the ending that each file's name gets.
 
-    The tape is left out for a program with more labels than a tape can hold.
+    The tape is left out for a program with more labels than a tape can hold, the pytest case and the C file for one of
+    more than :data:`SOURCE_OPERATIONS_MAX` operations (a recorded trace that could not be shrunk).
     """
     program = replace(finding.program, origin=origin_of(finding))
     files = {".zmm": write_text(program).encode()}
     with contextlib.suppress(ProgramError):
         files[".tape"] = encode_file(program)
-    files["_test.py"] = pytest_case(finding).encode()
-    files[".c"] = c_source(finding).encode()
+    if len(program) <= SOURCE_OPERATIONS_MAX:
+        files["_test.py"] = pytest_case(finding).encode()
+        files[".c"] = c_source(finding).encode()
     return files
 
 

@@ -1,4 +1,4 @@
-"""Targets by name: ``zmm``, ``zmm:LEVEL``, ``zmm:/path``, ``php``, ``php:VERSION``, ``php:/path``, ``libc``, ``malloc:/path``.
+"""Targets by name: ``zmm``, ``zmm:LEVEL``, ``zmm:/path``, ``php``, ``php:VERSION``, ``php:/path``, ``libc``, ...
 
 ::
 

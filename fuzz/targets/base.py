@@ -48,5 +48,5 @@ class Target:
 
     @property
     def refuses_exactly(self) -> bool:
-        """Whether it refuses as the classic ZendMM does; PHP 8.2.35 and later have soft limits and may end the process."""
+        """Whether it refuses as the classic ZendMM does; PHP 8.2.35 and later have soft limits, and may exit."""
         return self.is_zendmm and not self.soft_limits

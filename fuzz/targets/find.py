@@ -52,9 +52,7 @@ def _existing(path: str) -> str:
 def _zmm(name: str, what: str) -> Target:
     library = _existing(what) if "/" in what else _zmm_library(what or DEFAULT_LEVEL)
     identity = identify("zmm", library, {})
-    return Target(
-        name, "zmm", library, identity["version"], identity["allocator"], level=identity.get("level", "")
-    )
+    return Target(name, "zmm", library, identity["version"], identity["allocator"], level=identity.get("level", ""))
 
 
 def _zmm_library(level: str) -> str:

@@ -2,7 +2,7 @@
 
 The build makes it.  By hand, from the repository's root::
 
-    cc -std=gnu11 -O2 -rdynamic -o /tmp/zmm-runner fuzz/native/[!t]*.c fuzz/native/target_*.c -ldl
+    cc -O2 -rdynamic -o /tmp/zmm-runner fuzz/native/*.c -ldl
     export ZMM_RUNNER=/tmp/zmm-runner
 """
 
@@ -20,7 +20,15 @@ from .base import TargetError
 RUNNER_VARIABLE = "ZMM_RUNNER"
 _START_SECONDS = 30
 # What would put another allocator, or other rules, under every target.
-_DROPPED_PREFIXES = ("LD_", "MALLOC_", "GLIBC_TUNABLES", "USE_ZEND_ALLOC", "USE_TRACKED_ALLOC", "ZEND_")
+_DROPPED_PREFIXES = (
+    "LD_PRELOAD",
+    "LD_AUDIT",
+    "MALLOC_",
+    "GLIBC_TUNABLES",
+    "USE_ZEND_ALLOC",
+    "USE_TRACKED_ALLOC",
+    "ZEND_",
+)
 
 
 def runner_path() -> Path:
@@ -51,10 +59,11 @@ def runner_path() -> Path:
 
 def child_environment(additions: Mapping[str, str]) -> dict[str, str]:
     """The environment of a runner: ours without what changes allocators, and what the target needs."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(_DROPPED_PREFIXES)
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED_PREFIXES)}
     environment.update(additions)
+    search = (additions.get("LD_LIBRARY_PATH"), os.environ.get("LD_LIBRARY_PATH"))
+    if any(search):
+        environment["LD_LIBRARY_PATH"] = ":".join(path for path in search if path)
     return environment
 
 
@@ -72,7 +81,7 @@ def identify(kind: str, library: str, environment: Mapping[str, str]) -> dict[st
     stamp = 0
     if library:
         try:
-            stamp = os.stat(library).st_mtime_ns
+            stamp = Path(library).stat().st_mtime_ns
         except OSError as error:
             raise TargetError(f"cannot read {library}: {error.strerror}; check the path") from None
     return dict(_identify(str(runner_path()), kind, library, stamp, tuple(sorted(environment.items()))))

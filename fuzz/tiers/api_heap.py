@@ -6,7 +6,6 @@ import ctypes
 import mmap
 from zlib import crc32
 
-import zmm
 from zmm_model.contents import pattern
 from zmm_model.op import Operation, Settings
 from zmm_model.outcome import (
@@ -19,6 +18,8 @@ from zmm_model.outcome import (
     Row,
 )
 from zmm_model.storage import Storage
+
+import zmm
 
 _CHUNK_BYTES = 2 * 1024 * 1024
 # Every mapping is a window into reserved addresses of this size, so that it can grow where it is.
@@ -185,9 +186,7 @@ class ApiHeap:
             return heap.strdup(text), len(text) + 1
         return heap.strndup(text, a), a + 1
 
-    def _arrived(
-        self, operation: Operation, old: tuple[int, int, int] | None, address: int, requested: int
-    ) -> int:
+    def _arrived(self, operation: Operation, old: tuple[int, int, int] | None, address: int, requested: int) -> int:
         """Checks what a new or resized block holds, then fills its edges; 1 when a byte is wrong."""
         word = operation.word
         wrong = False

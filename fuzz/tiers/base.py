@@ -65,8 +65,7 @@ class TierResult:
         elif self.status == PASS and self.goal and self.operations < self.goal:
             self.status = INCONCLUSIVE
             self.reason = self.reason or (
-                f"the budget ended after {self.operations:,} of {self.goal:,} operations "
-                "(give more with --time-budget)"
+                f"the budget ended after {self.operations:,} of {self.goal:,} operations (give more with --time-budget)"
             )
         return self
 

@@ -21,7 +21,7 @@ _BATCH_PROGRAMS = 8
 
 
 class Boundaries:
-    """All sizes, one by one: the bin, run or mapping of each; all page counts; all moves between neighbouring classes."""
+    """All sizes, one by one: the bin, run or mapping of each; all page counts; all moves between bins."""
 
     name = "boundaries"
     sentence = "every size up to 2 MiB + 64 KiB, every page count, every pair of bins"
@@ -134,9 +134,7 @@ def bin_programs(bin_index: int) -> Iterator[Program]:
         yield Program(Settings(), tuple(operations), (), f"bin {bin_index} to bin {other} and back")
 
 
-def work(
-    send: Send, task: Task, pieces: list[tuple[str, int, int]], seconds: float, limit_seconds: float
-) -> None:
+def work(send: Send, task: Task, pieces: list[tuple[str, int, int]], seconds: float, limit_seconds: float) -> None:
     """A worker's loop: one piece, a few round trips, after the other."""
     budget = Budget(seconds, limit_seconds)
     found = 0

@@ -16,7 +16,7 @@ from .workers import Failed, Lost, Send, run_workers
 # What one batch is made of: profiles and lengths. Long programs fill many chunks, short ones shrink in no time; the
 # profiles that move megabytes with each operation have fewer of them, so that all get about as much time.
 SCHEDULE: tuple[tuple[str, int], ...] = (
-    *(("small", length) for length in (4000, 1000, 400, 60, 24)),
+    *(("small", length) for length in (4000, 2000, 1000, 400, 60, 24)),
     *(("mixed", length) for length in (2000, 1000, 400, 150, 60, 24)),
     *(("requests", length) for length in (1500, 400, 150)),
     *(("text", length) for length in (1000, 400)),
@@ -24,7 +24,7 @@ SCHEDULE: tuple[tuple[str, int], ...] = (
     *(("limit", length) for length in (1000, 150, 60)),
     *(("failing", length) for length in (400, 150, 60)),
     *(("huge", length) for length in (400, 60)),
-    *(("realloc", length) for length in (400, 150, 60)),
+    *(("realloc", length) for length in (150, 60, 60)),
 )
 # Findings after which a worker stops: more of them are mostly the same one again.
 FINDINGS_MAX = 3
@@ -51,9 +51,7 @@ class Lockstep:
     def run(self, task: Task, budget: Budget, result: TierResult, tick: Tick) -> None:
         """Runs two workers (or as many as the task says) on disjoint seeds until goal and share are reached."""
         goal = -(-result.goal // task.jobs)
-        arguments = [
-            (task, worker, budget.seconds, budget.limit_seconds, goal) for worker in range(task.jobs)
-        ]
+        arguments = [(task, worker, budget.seconds, budget.limit_seconds, goal) for worker in range(task.jobs)]
         for message in run_workers(f"{__name__}:work", arguments):
             absorb(message, result)
             tick()
@@ -72,7 +70,9 @@ def absorb(message: object, result: TierResult) -> None:
         result.reason = f"a worker process was lost ({message.how}); what it had reported is kept"
     elif isinstance(message, Failed):
         result.status = INCONCLUSIVE
-        result.reason = f"a worker stopped: {message.text}"
+        # A user's mistake explains itself; anything else is a bug of ours and is named like one.
+        mine = "" if message.kind in ("TargetError", "UserError") else f" ({message.kind}, ZMM_TRACEBACK=1 tells more)"
+        result.reason = f"a worker stopped: {message.text}{mine}"
 
 
 def work(send: Send, task: Task, worker: int, seconds: float, limit_seconds: float, goal: int) -> None:
@@ -122,6 +122,4 @@ def make_batch(task: Task, scope: Scope, number: int) -> list[Program]:
     # Seeds of batches lie far apart, so that no two batches share a program.
     seed = (task.seed * 1_000_003 + number) << 12
     anchor = scope is not Scope.WHOLE
-    return [
-        generate(seed + index, profile, length, anchor=anchor) for index, (profile, length) in enumerate(SCHEDULE)
-    ]
+    return [generate(seed + index, profile, length, anchor=anchor) for index, (profile, length) in enumerate(SCHEDULE)]

@@ -52,9 +52,7 @@ class Machine:
             return
         with tempfile.TemporaryDirectory(prefix="zmm-machine-") as directory:
             journals = [str(Path(directory, f"journal-{worker}.zmm")) for worker in range(task.jobs)]
-            arguments = [
-                (task, worker, journals[worker], target.level, budget.seconds) for worker in range(task.jobs)
-            ]
+            arguments = [(task, worker, journals[worker], target.level, budget.seconds) for worker in range(task.jobs)]
             for message in run_workers(f"{__name__}:work", arguments):
                 if isinstance(message, Lost):
                     self._died(task, result, Path(journals[message.worker]), message)

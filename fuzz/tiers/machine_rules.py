@@ -1,4 +1,4 @@
-"""The state machine of tier `machine`: rules of three kinds over one heap, seen by the API, the runner and the model."""
+"""The state machine of tier `machine`: rules of three kinds over one heap, seen by API, runner and model."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from zlib import crc32
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-
-import zmm
 from zmm_model.exact import ExactHeap
 from zmm_model.image import HeapImage
 from zmm_model.op import Operation, Settings
 from zmm_model.outcome import Row
+
+import zmm
 
 from ..boundaries import BIN_EDGES, CHUNK_BYTES, HUGE_EDGES, LARGE_EDGES, PAGE_EDGES
 from ..compare import Divergence, exact_divergence, name_difference
@@ -67,7 +67,7 @@ class HeapMachine(RuleBasedStateMachine):
     level: ClassVar[str] = "release"
     driver: ClassVar[Driver]
     journal: ClassVar[int] = -1  # a file: what is about to be done, for whoever finds this process dead
-    report: ClassVar[Callable[[int], None]] = staticmethod(lambda operations: None)
+    report: ClassVar[Callable[[int], None]] = staticmethod(lambda _operations: None)
     failure: ClassVar[tuple[Program, Divergence] | None] = None
 
     def __init__(self) -> None:
@@ -156,7 +156,8 @@ class HeapMachine(RuleBasedStateMachine):
         operations = self.driver.expand(burst)
         if any(operation.a > _HUGE_MAX or operation.b > _HUGE_MAX for operation in operations):
             return  # beyond the windows of the API's storage
-        assert self.model is not None and self.api is not None
+        assert self.model is not None
+        assert self.api is not None
         self._note("".join(map(_line, operations)))
         rows = [self.model.step(operation) for operation in operations]
         self.run_native(burst, rows)
@@ -220,7 +221,8 @@ class HeapMachine(RuleBasedStateMachine):
         """One operation through the API, compared at once."""
         if operation.label >= _LABELS:
             return
-        assert self.model is not None and self.api is not None
+        assert self.model is not None
+        assert self.api is not None
         self._note(_line(operation))
         self.operations.append(operation)
         expected = self.model.step(operation)

@@ -1,4 +1,4 @@
-"""Tier `oom`: the n-th request for memory fails, for every n, until the work succeeds; the heap is checked after each."""
+"""Tier `oom`: the n-th request for memory fails, for every n, until the work succeeds; the heap is checked."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class OutOfMemory:
                 result.status = SKIPPED
                 result.reason = f"{judge.target.name} {judge.target.version} ends the process when memory is refused"
                 return
-            names = list(bases(judge, task))
+            names = list(bases(judge))
         arguments = [
             (task, names[worker :: task.jobs], budget.seconds, budget.limit_seconds) for worker in range(task.jobs)
         ]
@@ -120,7 +120,7 @@ class OutOfMemory:
             result.reason = "the budget ended before every failure was tried (give more with --time-budget)"
 
 
-def bases(judge: Judge, task: Task) -> Iterator[tuple[str, bool]]:
+def bases(judge: Judge) -> Iterator[tuple[str, bool]]:
     """The names of all work, each with whether the allocator's own records are to fail as well (zmm only)."""
     for name in (*WORK, *(f"generated {number}" for number in range(6))):
         for storage in ("handlers", "kernel"):

@@ -172,4 +172,3 @@ def explain_burst(
             RULES["EXACT-STATE"],
         )
     return Finding(divergence, program, task.target, EDITION_PHP, rival.reference.name, alone=alone)
-

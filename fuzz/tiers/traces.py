@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from zmm_model.abstract import AbstractHeap
@@ -24,7 +25,6 @@ from ..driver import Driver
 from ..judge import violation_at
 from ..load import TRACE_SETTINGS
 from ..predict import pack_rows
-from ..program import Program
 from ..recorded import RecordedTrace, read_trace, trace_paths
 from ..targets import Target, TargetError, find_target
 from ..wire import EDITION_PHP, ROW
@@ -52,18 +52,14 @@ class Traces:
             result.reason = "no traces: this installation came without them; install zmm anew"
             return
         against, reason = reference(task)
-        arguments = [
-            (task, against, names, budget.limit_seconds) for names in deal(paths, task.jobs) if names
-        ]
+        arguments = [(task, against, names, budget.limit_seconds) for names in deal(paths, task.jobs) if names]
         for message in run_workers(f"{__name__}:work", arguments):
             absorb(message, result)
             tick()
         jobs = len(paths) * (2 if against else 1)
         if result.status == PASS and not result.findings and result.programs < jobs:
             result.status = INCONCLUSIVE
-            result.reason = (
-                f"the budget ended after {result.programs} of {jobs} replays (give more with --time-budget)"
-            )
+            result.reason = f"the budget ended after {result.programs} of {jobs} replays (give more with --time-budget)"
         elif result.status == PASS and not result.reason:
             result.reason = reason
 
@@ -123,9 +119,12 @@ def _replay(
             divergence = rival.judge(first, rows, death)
             first += len(rows) // ROW_BYTES
             done = min(max(0, first - 1), len(trace))
-            found = ()
+            found: tuple[Finding, ...] = ()
             if divergence is not None:
-                program = trace.program(min(divergence.step, len(trace)), TRACE_SETTINGS)
+                count = min(divergence.step, len(trace))
+                program = replace(
+                    trace.program(count, TRACE_SETTINGS), origin=f"trace {trace.name}, {count} operations"
+                )
                 versus = against.name if against else ""
                 found = (Finding(divergence, program, task.target, edition, versus),)
             send(Delta(0, done - counted, found))
@@ -216,7 +215,7 @@ class _AbstractRival(_Rival):
         else:
             operations = next(self._pieces)
             found = None
-            for index, (operation, row) in enumerate(zip(operations, decoded)):
+            for index, (operation, row) in enumerate(zip(operations, decoded, strict=False)):
                 violation = self._heap.step(operation, row)
                 if violation is not None:
                     found = violation_at(operation, first + index, violation)
@@ -237,9 +236,7 @@ def _compare(
     if at is None:
         return None
     operation = operations[at] if operations else operation_at((), first and 1)
-    return name_difference(
-        operation, first + at, unpack_row(expected, at), unpack_row(rows, at), death=death
-    )
+    return name_difference(operation, first + at, unpack_row(expected, at), unpack_row(rows, at), death=death)
 
 
 def _operations(trace: RecordedTrace, first: int, count: int) -> Sequence[Operation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import pickle
@@ -13,13 +14,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from types import FrameType
+from typing import IO, Any, NoReturn
 
 # What a worker's function is called with to report something: any picklable value.
 Send = Callable[[Any], None]
 
 _LENGTH_BYTES = 8
 _GRACE_SECONDS = 2.0
+# The exit status of a worker that was told to stop.
+_STOPPED = 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,14 @@ def run_workers(function: str, arguments: Sequence[tuple[Any, ...]]) -> Iterator
     try:
         for number, values in enumerate(arguments):
             process = subprocess.Popen(
-                [sys.executable, "-c", "from zmm_fuzz.tiers.workers import main; main()"],
+                [sys.executable, "-P", "-c", "from zmm_fuzz.tiers.workers import main; main()"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )
             processes.append(process)
-            assert process.stdin is not None and process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout is not None
             with suppress(BrokenPipeError):
                 _write(process.stdin, (function, values))
             threading.Thread(
@@ -90,7 +95,7 @@ def run_workers(function: str, arguments: Sequence[tuple[Any, ...]]) -> Iterator
         _stop(processes)
 
 
-def _listen(number: int, process: subprocess.Popen[bytes], stream: BinaryIO, inbox: queue.Queue[Any]) -> None:
+def _listen(number: int, process: subprocess.Popen[bytes], stream: IO[bytes], inbox: queue.Queue[Any]) -> None:
     """Moves a worker's messages into the inbox; its last one says how it ended."""
     ended = False
     while (message := _read(stream)) is not None:
@@ -113,7 +118,7 @@ def describe_exit(code: int) -> str:
         with suppress(ValueError):
             return f"killed by {signal.Signals(-code).name}"
         return f"killed by signal {-code}"
-    return f"exit status {code}"
+    return "stopped by SIGTERM" if code == _STOPPED else f"exit status {code}"
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -133,13 +138,13 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
                     stream.close()
 
 
-def _write(stream: BinaryIO, value: object) -> None:
+def _write(stream: IO[bytes], value: object) -> None:
     data = pickle.dumps(value)
     stream.write(len(data).to_bytes(_LENGTH_BYTES, "little") + data)
     stream.flush()
 
 
-def _read(stream: BinaryIO) -> Any:
+def _read(stream: IO[bytes]) -> Any:
     """The next message; None at the end of the stream, also in the middle of a message (the writer died)."""
     try:
         head = stream.read(_LENGTH_BYTES)
@@ -152,10 +157,19 @@ def _read(stream: BinaryIO) -> Any:
     return pickle.loads(data) if len(data) == size else None
 
 
+def _stop_quietly(_number: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(_STOPPED)
+
+
 def main() -> None:
     """The worker's side: one function, its messages, its end."""
     # Ctrl-C reaches the whole process group; only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # An exception, so that a worker told to stop still ends its own child.
+    signal.signal(signal.SIGTERM, _stop_quietly)
+    # Batches hold hundreds of thousands of rows without a single cycle: looking for cycles in them is wasted.
+    gc.set_threshold(500_000, 50, 50)
     out = os.fdopen(os.dup(1), "wb")
     # Nothing else may write into the stream of messages.
     os.dup2(2, 1)

@@ -20,6 +20,8 @@
 #include "cases/panic.c"
 #include "cases/walk.c"
 #include "cases/ground.c"
+#include "cases/kernel.c"
+#include "cases/emalloc.c"
 
 int main(int argument_count, char **arguments) {
     return test_main(argument_count, arguments);

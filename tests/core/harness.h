@@ -1,7 +1,7 @@
 /* harness.h -- named cases, expectations, and children that are expected to die.
  *
- * The program runs one case for each process: `core_tests NAME`, or all of them one after the other in children of its
- * own: `core_tests`. A failed expectation prints one line and exits with 1. */
+ * `core_tests NAME` runs one case in this process, `core_tests NAME NAME ...` several, `core_tests` all of them, each in
+ * a child of its own. A failed expectation prints one line and exits with 1. */
 #ifndef ZMM_TEST_HARNESS_H
 #define ZMM_TEST_HARNESS_H
 
@@ -182,35 +182,48 @@ UNUSED static void test_report_panic(zmm_heap *heap, const char *reason, const v
 
 /* ---- the program ---------------------------------------------------------------------------------------------------- */
 
+static const test_case *test_find(const char *name) {
+    const test_case *entry = test_cases;
+    while (entry != NULL && strcmp(entry->name, name) != 0) {
+        entry = entry->next;
+    }
+    if (entry == NULL) {
+        fprintf(stderr, "core_tests: no case is named %s\n", name);
+        exit(2);
+    }
+    return entry;
+}
+
+static bool test_passes(const test_case *entry) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+        entry->run();
+        exit(0);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    if (status != 0) {
+        fprintf(stderr, "FAILED %s (wait status %d)\n", entry->name, status);
+    }
+    return status == 0;
+}
+
 static int test_main(int argument_count, char **arguments) {
 #ifdef TEST_COVERAGE
     signal(SIGABRT, test_dump_counters);
 #endif
+    if (argument_count == 2) {
+        test_find(arguments[1])->run();
+        return 0;
+    }
     int failures = 0;
-    bool found = false;
-    for (test_case *entry = test_cases; entry != NULL; entry = entry->next) {
-        if (argument_count > 1) {
-            if (strcmp(arguments[1], entry->name) == 0) {
-                entry->run();
-                found = true;
-            }
-            continue;
-        }
-        const pid_t pid = fork();
-        if (pid == 0) {
-            entry->run();
-            exit(0);
-        }
-        int status;
-        waitpid(pid, &status, 0);
-        if (status != 0) {
-            failures++;
-            fprintf(stderr, "FAILED %s (wait status %d)\n", entry->name, status);
+    if (argument_count < 2) {
+        for (const test_case *entry = test_cases; entry != NULL; entry = entry->next) {
+            failures += !test_passes(entry);
         }
     }
-    if (argument_count > 1 && !found) {
-        fprintf(stderr, "core_tests: no case is named %s\n", arguments[1]);
-        return 2;
+    for (int index = 1; index < argument_count; index++) {
+        failures += !test_passes(test_find(arguments[index]));
     }
     return failures == 0 ? 0 : 1;
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from zmm_fuzz import tape
+import zmm_fuzz.program as bounds
 from zmm_fuzz.generate import PROFILES, generate
 from zmm_fuzz.program import LABEL_COUNT_MAX, Program, ProgramError
 from zmm_fuzz.tape import NUMBER_TABLE, TAPE_LABEL_MAX, decode, decode_file, encode, encode_file, encode_number
@@ -68,9 +68,9 @@ def test_extreme_programs_survive_a_round_trip() -> None:
     operations = []
     for word in WORDS.values():
         for number in (0, 127, 128, 255, 256, 2**32 + 1, SIZE_MAX - 7, SIZE_MAX, *NUMBER_TABLE):
-            numbers = [number] * len(word.arguments) + [0] * (3 - len(word.arguments))
+            a, b, c = [number] * len(word.arguments) + [0] * (3 - len(word.arguments))
             for label in (0, 14, 15, 16, 200, TAPE_LABEL_MAX - 1) if word.takes_label else (-1,):
-                operations.append(Operation(word.name, label, *numbers, b"\x01\xff" * 3 if word.takes_text else b""))
+                operations.append(Operation(word.name, label, a, b, c, b"\x01\xff" * 3 if word.takes_text else b""))
     for settings in (
         Settings(SIZE_MAX, "kernel", False, False, 65536, (1, 2, 1 << 20)),
         Settings(1, failing_calls=tuple(range(5, 1029))),
@@ -180,7 +180,7 @@ size_t shim(const uint8_t *body, size_t length, struct step *steps, uint8_t *tex
 }
 """
 
-Decoded = tuple[list[tuple[int, ...]], bytes, int]
+Decoded = tuple[list[tuple[int, int, int, int, int, int, int]], bytes, int]
 
 
 @pytest.fixture(scope="module")
@@ -256,11 +256,22 @@ def test_c_reads_programs_as_python_does(c_decoder: Callable[[bytes], Decoded], 
 def test_the_bounds_are_the_same_in_c() -> None:
     """The header's bounds are Python's."""
     header = (NATIVE / "tape.h").read_text()
-    assert f"TAPE_LABEL_MAX = {tape.TAPE_LABEL_MAX}," in header
-    assert f"TAPE_FAILING_MAX = {tape.FAILING_COUNT_MAX}," in header
+    assert f"TAPE_LABEL_MAX = {TAPE_LABEL_MAX}," in header
+    assert f"TAPE_FAILING_MAX = {bounds.FAILING_COUNT_MAX}," in header
     for name, value in (
-        ("TAPE_CALL_MAX", tape.FAILING_CALL_MAX),
-        ("TAPE_DATA_MAX", tape.DATA_BYTES_MAX),
-        ("TAPE_STRING_MAX", tape.TEXT_BYTES_MAX),
+        ("TAPE_CALL_MAX", bounds.FAILING_CALL_MAX),
+        ("TAPE_DATA_MAX", bounds.DATA_BYTES_MAX),
+        ("TAPE_STRING_MAX", bounds.TEXT_BYTES_MAX),
     ):
         assert f"{name} = 1 << {value.bit_length() - 1}" in header
+
+
+def test_the_documented_table_is_the_one_in_use() -> None:
+    """The page of formats lists every number of the table, in order."""
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    rows = [
+        line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ") and line.count("|") == 12
+    ]
+    numbers = [int(cell) for row in rows[1:] for cell in row[1:]]
+    assert tuple(numbers) == NUMBER_TABLE
+    assert [int(row[0]) for row in rows[1:]] == list(range(128, 248, 10))

@@ -40,9 +40,9 @@ def test_every_word_has_a_text_form() -> None:
     """No word of the alphabet is lost between writing and reading."""
     operations = []
     for word in WORDS.values():
-        numbers = [5, 6, 7][: len(word.arguments)] + [0] * (3 - len(word.arguments))
+        a, b, c = [5, 6, 7][: len(word.arguments)] + [0] * (3 - len(word.arguments))
         label = 0 if word.takes_label else -1
-        operations.append(Operation(word.name, label, *numbers, b"x" if word.takes_text else b""))
+        operations.append(Operation(word.name, label, a, b, c, b"x" if word.takes_text else b""))
     program = Program(operations=tuple(operations))
     assert parse_text(write_text(program)) == program
 

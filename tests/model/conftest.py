@@ -150,9 +150,9 @@ def make(replays: dict[str, Replay]) -> Iterator[Make]:
 def settings_from(seed: int) -> Settings:
     """Storage, grants, a limit and failing calls drawn from a seed."""
     draw = random.Random(seed)
-    failing = sorted(draw.sample(range(2, 80), draw.choice((0, 0, 3, 12))))
+    failing = sorted(draw.sample(range(2, 80), draw.choice((0, 0, 3, 12, 40))))
     return Settings(
-        limit_bytes=draw.choice((None, None, 4 * MIB, 8 * MIB, 20 * MIB + 4096)),
+        limit_bytes=draw.choice((None, None, 2 * MIB, 4 * MIB, 8 * MIB, 20 * MIB + 4096)),
         storage=draw.choice(("handlers", "kernel")),
         extend=draw.random() < 0.7,
         truncate=draw.random() < 0.7,
@@ -205,7 +205,7 @@ def operations_from(seed: int, count: int, *, labels: int = 60, requests: bool =
         elif kind < 0.935:
             yield Operation("gc")
         elif kind < 0.95:
-            yield Operation("limit", a=draw.choice((2 * MIB, 4 * MIB, 6 * MIB, 10 * MIB, 64 * MIB, SIZE_MAX)))
+            yield Operation("limit", a=draw.choice((*range(2 * MIB, 20 * MIB, 2 * MIB), 9 * MIB, 64 * MIB, SIZE_MAX)))
         elif kind < 0.96:
             yield Operation("reset_peak")
         elif kind < 0.97:
@@ -214,6 +214,10 @@ def operations_from(seed: int, count: int, *, labels: int = 60, requests: bool =
             yield Operation("request_end")
             yield Operation("alloc", 0, 40)
         elif kind < 0.98:
+            same = draw.choice((size, draw.choice(EDGES)))
+            for other in draw.sample(range(1, labels), labels // 2):
+                yield Operation("alloc", other, same)
+        elif kind < 0.985:
             for other in draw.sample(range(1, labels), labels // 2):
                 yield Operation("free", other)
         else:

@@ -25,6 +25,15 @@ def test_the_first_exact_fit_wins_over_everything() -> None:
     assert chunk_with_holes((5, 4), (20, 3), (30, 3), tail=100).find(3) == 20
 
 
+def test_an_exact_fit_ends_the_scan_before_the_tail() -> None:
+    """So free_tail is not made accurate then, as it is when a larger hole is taken."""
+    for pages, free_tail in ((4, 300), (3, 100)):
+        chunk = chunk_with_holes((5, 4), tail=100)
+        chunk.free_tail = 300
+        assert chunk.find(pages) == 5
+        assert chunk.free_tail == free_tail
+
+
 def test_among_larger_holes_the_shortest_wins_and_of_equals_the_lowest() -> None:
     """Best fit, strictly shorter than what was found before."""
     assert chunk_with_holes((5, 9), (30, 5), (50, 5), tail=100).find(3) == 30

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from zmm_model import ExactHeap, Operation, Row, Settings
+from zmm_model.outcome import REFUSED_SYSTEM
 from zmm_model.storage import Storage
 
 from tests.model.conftest import CHUNK, MIB, PAGE, Make
@@ -17,6 +18,14 @@ def test_the_storage_record_is_the_first_block(make: Make, data: int, size: int)
     heap = make(storage="handlers", data_bytes=data)
     assert (size, size, CHUNK) == (heap.opened.size, heap.opened.peak, heap.opened.real_size)
     assert heap.alloc(1, 100).offset == 2 * PAGE
+
+
+def test_a_record_that_finds_no_memory_leaves_no_heap() -> None:
+    """Its data is so large that it needs a mapping of its own, which is refused; everything is given back."""
+    heap = ExactHeap(Settings(data_bytes=3 * MIB, failing_calls=(2,)), "zmm")
+    row = Row._make(heap.open())
+    assert (row.status, row.storage_calls, row.real_size) == (REFUSED_SYSTEM, 3, 0)
+    assert not heap.storage.live
 
 
 def test_a_heap_on_the_kernel_begins_empty(make: Make) -> None:
@@ -58,6 +67,17 @@ def test_the_cache_decays_with_the_average(make: Make) -> None:
     assert [row.cached_count for row in rows] == [4, 2, 1, 0, 0]
     assert [row.real_size for row in rows] == [5 * CHUNK, 3 * CHUNK, 2 * CHUNK, CHUNK, CHUNK]
     assert [row.chunk_count_peak for row in rows] == [1] * 5
+
+
+def test_a_cached_chunk_stays_from_nine_tenths_below_the_average(make: Make) -> None:
+    """Requests of two chunks each: averages 1.5, 1.75, 1.875, 1.9375, of which only the last keeps one."""
+    heap = make()
+    cached = []
+    for _ in range(4):
+        heap.alloc(0, FULL)
+        heap.alloc(1, FULL)
+        cached.append(heap.do("request_end").cached_count)
+    assert cached == [0, 0, 0, 1]
 
 
 def test_the_last_chunk_of_the_ring_becomes_the_head_of_the_cache(make: Make) -> None:

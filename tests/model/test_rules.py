@@ -44,6 +44,8 @@ class Planted:
 NO_BLOCK = {"mapping": NO_MAPPING, "offset": 0, "block_bytes": 0}
 REFUSED = {"size": 100, "peak": 100, **NO_BLOCK}
 FILLED = Operation("alloc", 9, FULL)
+AGAIN = FILLED._replace(label=8)
+TWO_CHUNKS = {"cached_count": 1, "real_size": 2 * CHUNK, "real_peak": 2 * CHUNK, "chunk_count_peak": 2}
 LIMITED = Settings(storage="kernel", limit_bytes=CHUNK)
 
 PLANTED = (
@@ -104,10 +106,13 @@ PLANTED = (
     Planted("ABS-20", (Operation("limit", a=CHUNK),), {"value": 0}),
     Planted("ABS-20", (Operation("limit", a=CHUNK - 1),), {"value": 1}),
     Planted("ABS-20", (Operation("limit", a=CHUNK),), {"limit": CHUNK + 1}),
+    Planted("ABS-20", (FILLED, AGAIN, Operation("free", 8), Operation("limit", a=CHUNK)), TWO_CHUNKS),
     Planted("ABS-21", (BLOCK, Operation("gc")), {"value": 100}),
+    Planted("ABS-21", (BLOCK, Operation("gc")), {"peak": 113}),
     Planted("ABS-21", (BLOCK, Operation("gc")), {"value": 2 * CHUNK}),
     Planted("ABS-22", (BLOCK, Operation("free", 1), Operation("reset_peak")), {"peak": 112}),
     Planted("ABS-23", (BLOCK, Operation("request_end")), {"size": 112, "peak": 112}),
+    Planted("ABS-23", (FILLED, AGAIN, Operation("request_end")), {"chunk_count": 2, **TWO_CHUNKS, "cached_count": 0}),
     Planted("ABS-24", (FILLED, BLOCK), {"storage_calls": 0}),
     Planted("ABS-24", (FILLED, BLOCK), {"storage_crc": 0x1234, "storage_calls": 1}),
     Planted("ABS-25", (BLOCK,), {"chunk_count_peak": 0}),
@@ -202,6 +207,27 @@ def test_a_forgotten_limit_is_excused_in_php_only() -> None:
         heap.open(rows[0])
         said = [heap.step(*pair) for pair in zip(operations, rows[1:], strict=False)]
         assert expected == (said[-1].rule if said[-1] else None)
+
+
+def test_the_chunk_of_a_list_node_may_pass_the_limit() -> None:
+    """The only way past it, and the same in both editions: the node is weighed before its block is counted."""
+    settings = Settings(storage="kernel", limit_bytes=CHUNK + 6 * MIB)
+    operations = [FILLED, HUGE._replace(a=6 * MIB)]
+    rows = ExactHeap(settings, "zmm").run(operations)
+    heap = AbstractHeap(settings, counters=True, edition="zmm")
+    assert heap.open(rows[0]) is None
+    assert [heap.step(*pair) for pair in zip(operations, rows[1:], strict=False)] == [None, None]
+    assert Row._make(rows[2]).real_size == 2 * CHUNK + 6 * MIB
+
+
+def test_a_target_without_counters_may_refuse_great_requests() -> None:
+    """The machine may be too small for 64 MiB, but not for less."""
+    heap = AbstractHeap(Settings(), counters=False)
+    heap.open(Row(DONE))
+    assert heap.step(Operation("alloc", 1, 2**26), Row(REFUSED_SYSTEM)) is None
+    violation = heap.step(Operation("alloc", 1, 2**26 - 1), Row(REFUSED_SYSTEM))
+    assert violation is not None
+    assert violation.rule == "ABS-6"
 
 
 def test_a_heap_that_did_not_open_must_skip_everything() -> None:

@@ -97,6 +97,21 @@ def test_a_younger_chunk_is_given_back_beside_an_older_cached_one(make: Make) ->
     assert (row.chunk_count, row.real_size) == (1, 2 * CHUNK)
 
 
+def test_of_two_chunks_with_one_number_the_later_deleted_is_cached(make: Make) -> None:
+    """Moving a chunk to the front lets its number be given again; only a greater number goes back at once."""
+    heap = make()
+    for label in range(4):
+        heap.alloc(label, FULL if label < 3 else FULL - PAGE)
+    heap.alloc(4, PAGE)  # three steps down the ring: chunk 3 moves to the front
+    assert heap.chunk_order() == [0, 3, 1, 2]
+    for _ in range(6):
+        heap.alloc(9, FULL)
+        heap.free(9)
+    assert len(heap.heap.image().cached) == 1
+    heap.free(3, 4)
+    assert heap.heap.image().cached == (3,)
+
+
 def test_numbers_go_on_from_the_last_chunk_of_the_ring(make: Make) -> None:
     """A chunk's number is one more than that of the chunk it is linked behind."""
     heap = make()

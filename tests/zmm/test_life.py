@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import gc
 import os
+import pickle
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -258,3 +261,95 @@ def test_a_heap_never_made_is_closed() -> None:
     with pytest.raises(zmm.ClosedHeapError):
         assert heap.level
     heap.close()
+
+
+def test_arguments_that_close_the_heap_are_survived() -> None:
+    """An argument's own methods run before the heap is looked at."""
+
+    class Closing:
+        def __init__(self, heap: zmm.Heap) -> None:
+            self.heap = heap
+
+        def __index__(self) -> int:
+            self.heap.close()
+            return 8
+
+        def __bool__(self) -> bool:
+            self.heap.close()
+            return True
+
+        def __eq__(self, other: object) -> bool:
+            self.heap.close()
+            return True
+
+        __hash__ = None  # type: ignore[assignment]
+
+    calls: list[Callable[[zmm.Heap, Any], object]] = [
+        lambda heap, bad: heap.alloc(bad),
+        lambda heap, bad: heap.calloc(bad, bad),
+        lambda heap, bad: heap.safe_alloc(1, 1, bad),
+        lambda heap, bad: heap.realloc(heap.alloc(8), bad),
+        lambda heap, bad: heap.realloc2(heap.alloc(8), 8, bad),
+        lambda heap, bad: heap.safe_realloc(heap.alloc(8), 1, bad, 0),
+        lambda heap, bad: heap.strndup(b"12345678", bad),
+        lambda heap, bad: heap.block(bad),
+        lambda heap, bad: heap.read(heap.alloc(8), 1, bad),
+        lambda heap, bad: heap.write(heap.alloc(8), b"", bad),
+        lambda heap, bad: heap.request_end(bad),
+    ]
+    for call in calls:
+        heap = zmm.Heap()
+        with pytest.raises(zmm.ClosedHeapError):
+            call(heap, Closing(heap))
+    for use in (zmm.Heap.free, zmm.Heap.block_size, zmm.Heap.owns, zmm.Heap.place):
+        with zmm.Heap() as heap, pytest.raises(TypeError):
+            use(heap, Closing(heap))  # type: ignore[arg-type]
+    heap = zmm.Heap()
+    heap.close(Closing(heap))  # type: ignore[arg-type]
+
+
+def test_overriding_a_method_does_not_lead_astray() -> None:
+    """What a subclass makes of alloc and check is its own business: block and snapshot do not ask them."""
+
+    class Odd(zmm.Heap):
+        def alloc(self, size_bytes: int, /) -> int:
+            return size_bytes + 4096
+
+        def check(self) -> None:
+            raise AssertionError
+
+    with Odd() as heap:
+        assert bytes(memoryview(heap.block(0))) == b""
+        assert heap.block(40).address != 4136
+        heap.snapshot()
+
+
+def test_garbage_found_during_a_snapshot_waits() -> None:
+    """Blocks that die while the heap is walked are freed afterwards."""
+    with zmm.Heap() as heap:
+        kept = [heap.alloc(size) for size in range(8, 3072, 8)]
+        before = heap.usage().size_bytes
+        thresholds = gc.get_threshold()
+        gc.set_threshold(1)
+        try:
+            for _ in range(20):
+                cycle: list[Any] = [heap.block(50)]
+                cycle.append(cycle)
+                del cycle
+                heap.snapshot()
+        finally:
+            gc.set_threshold(*thresholds)
+        gc.collect()
+        heap.check()
+
+        assert heap.usage().size_bytes == before
+        assert len(kept) == 383
+
+
+def test_heaps_and_blocks_are_not_copied() -> None:
+    """A copy would be a second owner."""
+    with zmm.Heap() as heap:
+        for thing in (heap, heap.block(8)):
+            for copy_of in (copy.copy, copy.deepcopy, pickle.dumps):
+                with pytest.raises(TypeError, match="cannot pickle"):
+                    copy_of(thing)

@@ -58,7 +58,8 @@
 #define ZMM_SLOT_ALIGNMENT_BYTES 8u     /* every slot starts at a multiple of this: one live bit for each */
 #define ZMM_RANGE_CHUNKS_MAX (1u << 15) /* 64 GiB of addresses reserved for chunks */
 #define ZMM_RANGE_CHUNKS_MIN (1u << 5)
-#define ZMM_FOREIGN_CHUNKS (1u << 15) /* chunks that lie elsewhere: from storage handlers */
+#define ZMM_FOREIGN_CHUNKS (1u << 15)     /* chunks that lie elsewhere: from storage handlers, or beyond a full range; */
+#define ZMM_FOREIGN_CHUNKS_MIN (1u << 10) /* with a smaller range as many as the range has, but not fewer than these */
 #define ZMM_RECORD_GROUP_CHUNKS 32u   /* records are committed for this many chunks at a time */
 #define ZMM_HEAP_ID_COUNT (1u << 16)
 #define ZMM_HUGE_NODE_BYTES 24u /* what ZendMM allocates from its own bins for each huge block */
@@ -89,7 +90,8 @@ static_assert(ZMM_PAGE_BYTES == (size_t)1 << ZMM_PAGE_SHIFT, "the shift is the p
 static_assert(ZMM_SLOT_ALIGNMENT_BYTES == 1u << ZMM_SLOT_SHIFT, "the shift is the slot's");
 static_assert(ZMM_CHUNK_PAGES % 64 == 0, "the free map is scanned one 64-bit word at a time");
 static_assert(ZMM_RANGE_CHUNKS_MIN % ZMM_RECORD_GROUP_CHUNKS == 0, "records are committed in whole groups");
-static_assert(ZMM_FOREIGN_CHUNKS % ZMM_RECORD_GROUP_CHUNKS == 0, "records are committed in whole groups");
+static_assert(ZMM_FOREIGN_CHUNKS_MIN % ZMM_RECORD_GROUP_CHUNKS == 0, "records are committed in whole groups");
+static_assert(ZMM_FOREIGN_CHUNKS == ZMM_RANGE_CHUNKS_MAX, "the tables of both zones shrink together");
 
 /* ---- the compiler ------------------------------------------------------------------------------------------------ */
 

@@ -51,8 +51,13 @@ static size_t ground_records_bytes(uint32_t slots) {
     return (size_t)slots * sizeof(chunk_record);
 }
 
+/* The records of the range and of chunks elsewhere: their tables take addresses, too. */
+static uint32_t ground_slots(uint32_t range_chunks) {
+    return range_chunks + (range_chunks < ZMM_FOREIGN_CHUNKS_MIN ? ZMM_FOREIGN_CHUNKS_MIN : range_chunks);
+}
+
 static bool ground_reserve(uint32_t range_chunks) {
-    const uint32_t slots = range_chunks + ZMM_FOREIGN_CHUNKS;
+    const uint32_t slots = ground_slots(range_chunks);
     const size_t range_bytes = (size_t)range_chunks << ZMM_CHUNK_SHIFT;
     const size_t words_bytes = ground_words_bytes(slots);
     const size_t live_bytes = ZMM_LIVE_BITS ? ground_live_bytes(slots) : 0;

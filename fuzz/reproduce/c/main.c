@@ -4,10 +4,7 @@ static void close_heap(void)
     begin_step();
     check_all_bytes();
     target_close();
-    seen.mapping = NO_MAPPING;
-    if (step_number == DIVERGING_STEP) {
-        compare();
-    }
+    end_step(NULL);
 }
 
 int main(int argc, char **argv)

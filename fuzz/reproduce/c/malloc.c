@@ -9,6 +9,17 @@ static struct {
     size_t (*usable_size)(void *block);
 } library_calls;
 
+/* A function that the library has itself: one that it only uses comes from somewhere else. */
+static void *own_function(void *handle, const char *name)
+{
+    struct link_map *map = NULL;
+    Dl_info info;
+    void *found = dlsym(handle, name);
+    bool own = found != NULL && dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 && dladdr(found, &info) != 0 &&
+               (uintptr_t)info.dli_fbase == map->l_addr;
+    return own ? found : NULL;
+}
+
 static bool target_load(const char *library)
 {
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
@@ -27,9 +38,9 @@ static bool target_load(const char *library)
         {"malloc_usable_size", &library_calls.usable_size},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        void *found = dlsym(handle, wanted[i].name);
+        void *found = own_function(handle, wanted[i].name);
         if (found == NULL && i < 4) {
-            fprintf(stderr, "cannot use %s: it has no %s\n", library, wanted[i].name);
+            fprintf(stderr, "cannot use %s: it has no %s of its own\n", library, wanted[i].name);
             return false;
         }
         memcpy(wanted[i].place, &found, sizeof found);

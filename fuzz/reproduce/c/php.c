@@ -269,7 +269,6 @@ static void target_close(void)
     php.shutdown(heap, true, true);
     heap = NULL;
     seen.value = live_count;
-    look_at_place(NULL);
 }
 
 /* Answers NULL when PHP refuses the call. */
@@ -357,6 +356,9 @@ static const char *target_check(void)
 static void target_look(const void *block)
 {
     look_at_place(block);
+    if (heap == NULL) {
+        return;
+    }
     seen.size = field_u64(heap, 16);
     seen.peak = field_u64(heap, 24);
     seen.real_size = field_u64(heap, 272);

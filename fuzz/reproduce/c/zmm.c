@@ -45,7 +45,6 @@ static void target_close(void)
     api->heap_shutdown(heap, true, true);
     heap = NULL;
     seen.value = live_count;
-    look_at_place(NULL);
 }
 
 static void *answer(void *block)
@@ -169,6 +168,9 @@ static void target_look(const void *block)
 {
     zmm_usage usage;
     look_at_place(block);
+    if (heap == NULL) {
+        return;
+    }
     api->heap_usage(heap, &usage);
     seen.size = usage.size_bytes;
     seen.peak = usage.peak_bytes;

@@ -3,7 +3,7 @@
 
 /* How much is reserved for so many chunks in the range. */
 static size_t reserve_bytes_for(uint32_t range_chunks) {
-    const uint32_t slots = range_chunks + ZMM_FOREIGN_CHUNKS;
+    const uint32_t slots = ground_slots(range_chunks);
     return ((size_t)range_chunks << ZMM_CHUNK_SHIFT) + ground_words_bytes(slots) +
            (ZMM_LIVE_BITS ? ground_live_bytes(slots) : 0) + ground_records_bytes(slots);
 }

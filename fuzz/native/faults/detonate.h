@@ -1,0 +1,9 @@
+/* detonate.h -- everyday life after a fault, until the end of the process. */
+#ifndef ZMM_FAULTS_DETONATE_H
+#define ZMM_FAULTS_DETONATE_H
+
+/* Before the fault: one block that lives to the end, as a collection of an empty heap is undefined in PHP 8.2. */
+void detonate_prepare(void);
+void detonate(void);
+
+#endif

@@ -1,0 +1,221 @@
+"""The rules for what a ZendMM-like heap counts: sizes, peaks, limit, chunks, calls.  Imports op, outcome, rules, sizes.
+
+They are entered into ``rules.RULES`` behind those that hold for any allocator.
+"""
+
+from __future__ import annotations
+
+from .op import Operation
+from .outcome import DONE, REFUSED_LIMIT, REFUSED_SYSTEM
+from .rules import (
+    ASKING,
+    BLOCK,
+    CACHED,
+    CALLS,
+    CHUNKS,
+    CHUNKS_PEAK,
+    CRC,
+    EVERYWHERE,
+    LIMIT,
+    PEAK,
+    REAL,
+    REAL_PEAK,
+    SIZE,
+    STATUS,
+    STEPS,
+    VALUE,
+    Before,
+    Finding,
+    RowLike,
+    rule,
+)
+from .sizes import CHUNK_BYTES, HUGE_NODE_BYTES, PAGE_BYTES, SMALL_BYTES_MAX
+
+
+@rule(
+    "ABS-13",
+    "size is the sum of the live blocks, 24 bytes for each huge one, and what was there before.",
+    counters=True,
+)
+def size_is_the_sum(before: Before, operation: Operation, row: RowLike) -> Finding:
+    if operation.word == "request_end":
+        return None
+    expected = before.live_bytes + before.overhead + HUGE_NODE_BYTES * before.huge_change
+    if row[SIZE] == expected:
+        return None
+    raised = row[SIZE] - expected
+    if row[STATUS] in (REFUSED_LIMIT, REFUSED_SYSTEM) and not before.strict and 0 < raised <= SMALL_BYTES_MAX:
+        return None  # PHP 8.2 counts a small block before it finds that it has none
+    return str(expected), str(row[SIZE])
+
+
+@rule(
+    "ABS-14",
+    "peak is never below size, and falls only at reset_peak and request_end.",
+    counters=True,
+)
+def peak_is_a_peak(before: Before, operation: Operation, row: RowLike) -> Finding:
+    if row[PEAK] < row[SIZE]:
+        return f"{row[SIZE]} or more", str(row[PEAK])
+    if row[PEAK] < before.last[PEAK] and operation.word not in ("reset_peak", "request_end"):
+        return f"{before.last[PEAK]} or more", str(row[PEAK])
+    return None
+
+
+@rule("ABS-15", "peak is not above what was in use at one time.", counters=True)
+def peak_was_reached(before: Before, _operation: Operation, row: RowLike) -> Finding:
+    last = before.last
+    if row[PEAK] <= last[PEAK] or row[PEAK] == row[SIZE]:
+        return None
+    # A block that moves lives beside its old self for a moment.
+    most = last[SIZE] + row[BLOCK] + HUGE_NODE_BYTES
+    if row[STATUS] != DONE and not before.strict:
+        most = last[SIZE] + SMALL_BYTES_MAX
+    if row[PEAK] <= most:
+        return None
+    return f"{most} at most", str(row[PEAK])
+
+
+@rule(
+    "ABS-16",
+    "real_size is the chunks, the cached chunks and the huge blocks.",
+    EVERYWHERE - {"close"},
+    counters=True,
+    of_memory=True,
+)
+def real_size_is_the_sum(before: Before, _operation: Operation, row: RowLike) -> Finding:
+    expected = (row[CHUNKS] + row[CACHED]) * CHUNK_BYTES + before.huge_bytes
+    return None if row[REAL] == expected else (str(expected), str(row[REAL]))
+
+
+@rule(
+    "ABS-17",
+    "real_peak is never below real_size, and falls only at reset_peak and request_end.",
+    counters=True,
+    of_memory=True,
+)
+def real_peak_is_a_peak(before: Before, operation: Operation, row: RowLike) -> Finding:
+    if row[REAL_PEAK] < row[REAL]:
+        return f"{row[REAL]} or more", str(row[REAL_PEAK])
+    if row[REAL_PEAK] < before.last[REAL_PEAK] and operation.word not in (
+        "reset_peak",
+        "request_end",
+    ):
+        return f"{before.last[REAL_PEAK]} or more", str(row[REAL_PEAK])
+    return None
+
+
+@rule("ABS-18", "A step that acquires memory ends within the limit.", counters=True, of_memory=True)
+def limit_is_kept(before: Before, _operation: Operation, row: RowLike) -> Finding:
+    last = before.last
+    if row[REAL] <= last[REAL] or row[REAL] <= row[LIMIT] or last[REAL] > last[LIMIT]:
+        return None
+    if before.huge_change == 1 and row[CHUNKS] > last[CHUNKS] and row[REAL] - CHUNK_BYTES <= row[LIMIT]:
+        return None  # the list node's own chunk is weighed before the huge block is counted
+    return f"{row[LIMIT]} at most", str(row[REAL])
+
+
+@rule("ABS-19", "Only a request for memory acquires memory.", STEPS - ASKING, counters=True, of_memory=True)
+def only_requests_acquire(before: Before, _operation: Operation, row: RowLike) -> Finding:
+    return (f"{before.last[REAL]} at most", str(row[REAL])) if row[REAL] > before.last[REAL] else None
+
+
+@rule(
+    "ABS-20",
+    "The limit changes only when it is set, and is accepted unless more is in use.",
+    counters=True,
+    of_memory=True,
+)
+def limit_is_set(before: Before, operation: Operation, row: RowLike) -> Finding:
+    last = before.last
+    if operation.word != "limit":
+        return None if row[LIMIT] == last[LIMIT] else (str(last[LIMIT]), str(row[LIMIT]))
+    accepts = operation.a >= last[REAL] - last[CACHED] * CHUNK_BYTES
+    if row[VALUE] != accepts:
+        return ("accepted" if accepts else "not accepted"), ("accepted" if row[VALUE] else "not accepted")
+    if accepts and row[REAL] > operation.a:
+        return f"{operation.a} in use at most", str(row[REAL])
+    stored = operation.a if accepts else last[LIMIT]
+    if row[LIMIT] == stored:
+        return None
+    if row[LIMIT] == last[LIMIT] and row[REAL] < last[REAL] and not before.strict:
+        return None  # PHP 8.2 forgets a limit that it made room for
+    return str(stored), str(row[LIMIT])
+
+
+@rule(
+    "ABS-21",
+    "gc returns whole pages, changes neither size nor peak, and uses no memory.",
+    frozenset({"gc"}),
+    counters=True,
+)
+def gc_only_gives(before: Before, _operation: Operation, row: RowLike) -> Finding:
+    last = before.last
+    if row[VALUE] % PAGE_BYTES:
+        return "whole pages", f"{row[VALUE]} bytes"
+    if row[SIZE] != last[SIZE] or row[PEAK] != last[PEAK]:
+        return f"size {last[SIZE]}, peak {last[PEAK]}", f"size {row[SIZE]}, peak {row[PEAK]}"
+    if row[VALUE] > (last[CHUNKS] * CHUNK_BYTES):
+        return "no more than there was", f"{row[VALUE]} bytes"
+    return None
+
+
+@rule(
+    "ABS-22",
+    "reset_peak sets both peaks to what is in use.",
+    frozenset({"reset_peak"}),
+    counters=True,
+)
+def peaks_are_reset(_before: Before, _operation: Operation, row: RowLike) -> Finding:
+    if row[PEAK] == row[SIZE] and row[REAL_PEAK] == row[REAL]:
+        return None
+    return f"peaks {row[SIZE]} and {row[REAL]}", f"peaks {row[PEAK]} and {row[REAL_PEAK]}"
+
+
+@rule(
+    "ABS-23",
+    "After request_end nothing is in use but the main chunk and the cache.",
+    frozenset({"request_end"}),
+    counters=True,
+)
+def request_leaves_nothing(_before: Before, _operation: Operation, row: RowLike) -> Finding:
+    if row[SIZE] or row[PEAK]:
+        return "size 0, peak 0", f"size {row[SIZE]}, peak {row[PEAK]}"
+    if row[CHUNKS] != 1 or row[CHUNKS_PEAK] != 1:
+        return "one chunk", f"{row[CHUNKS]} chunks"
+    return None
+
+
+@rule(
+    "ABS-24",
+    "The storage's calls are only ever added to, and their digest changes with them.",
+    counters=True,
+    of_memory=True,
+)
+def calls_are_counted(before: Before, _operation: Operation, row: RowLike) -> Finding:
+    last = before.last
+    if row[CALLS] < last[CALLS]:
+        return f"{last[CALLS]} calls or more", str(row[CALLS])
+    if (row[CALLS] == last[CALLS]) != (row[CRC] == last[CRC]):
+        return "a digest that changes with the calls", f"{row[CRC]:#010x} after {row[CALLS]} calls"
+    return None
+
+
+@rule(
+    "ABS-25",
+    "The main chunk is never given up, and chunks are counted at their most.",
+    counters=True,
+    of_memory=True,
+)
+def chunks_are_counted(_before: Before, _operation: Operation, row: RowLike) -> Finding:
+    if 1 <= row[CHUNKS] <= row[CHUNKS_PEAK]:
+        return None
+    return "1 <= chunks <= their peak", f"{row[CHUNKS]} chunks, peak {row[CHUNKS_PEAK]}"
+
+
+@rule("ABS-26", "A heap that ends gives every mapping back.", frozenset({"close"}), counters=True)
+def everything_is_given_back(before: Before, _operation: Operation, row: RowLike) -> Finding:
+    excused = 0 if before.strict else before.lost
+    if row[VALUE] <= excused:
+        return None
+    return f"{excused} mappings left", f"{row[VALUE]} mappings left"

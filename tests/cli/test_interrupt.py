@@ -1,0 +1,154 @@
+"""Ctrl-C, SIGTERM, and children killed from outside: one clear line, partial results kept, documented exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ARGUMENTS = ["verify", "--tier", "lockstep", "--tier", "boundaries", "--json", "r.json"]
+
+
+@contextmanager
+def running(
+    tmp_path: Path, environment: dict[str, str], time_budget: str = "3m"
+) -> Iterator[subprocess.Popen[str]]:
+    """`zmm verify` in a process group of its own, as a shell starts it."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "zmm_fuzz", *ARGUMENTS, "--time-budget", time_budget],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def children(pid: int) -> list[int]:
+    """The direct children of a process."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == pid and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def wait_for(pid: int, count: int) -> list[int]:
+    """The children of a process, once there are so many."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = children(pid)
+        if len(found) >= count:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"process {pid} has {len(children(pid))} children, not {count}")
+
+
+def wait_for_operations(process: subprocess.Popen[str]) -> str:
+    """Reads the progress lines up to the first that counts something."""
+    assert process.stdout is not None
+    read = ""
+    for line in process.stdout:
+        read += line
+        if " operations, " in line and ": 0 operations" not in line:
+            return read
+    raise AssertionError(f"no progress was shown: {read}")
+
+
+def report(tmp_path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((tmp_path / "r.json").read_text())
+    return data
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_reports_what_it_has(
+    number: signal.Signals, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Half-way: the whole group gets the signal, as from a terminal; one line, a partial JSON, exit code 3."""
+    with running(tmp_path, environment) as process:
+        workers = wait_for(process.pid, 2)
+        runners = [pid for worker in workers for pid in wait_for(worker, 1)]
+        shown = wait_for_operations(process)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 3, out + err
+    assert err == f"zmm: interrupted by {number.name}; the results so far are reported as they are\n"
+    data = report(tmp_path)
+    assert data["status"] == "inconclusive"
+    assert data["reason"] == f"interrupted by {number.name}"
+    first, second = data["tiers"]
+    assert (first["status"], second["status"]) == ("inconclusive", "skipped")
+    assert first["operations"] > 0
+    assert "interrupted" in shown + out
+    for pid in (*workers, *runners):
+        assert not _alive(pid)
+
+
+def test_a_worker_killed_from_outside_is_told(tmp_path: Path, environment: dict[str, str]) -> None:
+    """One of two workers is killed: its part is missing, so inconclusive; what it had reported is kept."""
+    with running(tmp_path, environment, "30s") as process:
+        worker = wait_for(process.pid, 2)[0]
+        wait_for_operations(process)
+        os.kill(worker, signal.SIGKILL)
+        out, err = process.communicate(timeout=150)
+    assert process.returncode == 3, out + err
+    first, second = report(tmp_path)["tiers"]
+    assert first["status"] == "inconclusive"
+    assert first["reason"] == "a worker process was lost (killed by SIGKILL); what it had reported is kept"
+    assert first["operations"] > 0
+    assert second["operations"] > 0
+    assert first["divergences"] == second["divergences"] == []
+
+
+def test_a_runner_killed_from_outside_is_no_divergence(tmp_path: Path, environment: dict[str, str]) -> None:
+    """A runner is killed: its program is performed anew, the run goes on, and the remark says what happened."""
+    with running(tmp_path, environment) as process:
+        worker = wait_for(process.pid, 2)[0]
+        (runner,) = wait_for(worker, 1)
+        wait_for_operations(process)
+        os.kill(runner, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and (not children(worker) or children(worker) == [runner]):
+            time.sleep(0.05)
+        wait_for_operations(process)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 3, out + err
+    first = report(tmp_path)["tiers"][0]
+    assert first["divergences"] == []
+    assert first["operations"] > 0
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process still runs; one that only waits to be buried does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
