@@ -13,6 +13,13 @@
 static zmm_heap api_no_heap = {.small_words = {PAGE_WORD_NONE}};
 static _Thread_local zmm_heap *api_current __attribute__((tls_model("initial-exec"))) = &api_no_heap;
 
+/* Every call that makes, moves or frees a block notes where it came from, where the level keeps that. */
+#if ZMM_SITES
+#define API_NOTE_SITE() (site_now = __builtin_return_address(0))
+#else
+#define API_NOTE_SITE() ((void)0)
+#endif
+
 /* ---- an explicit heap ----------------------------------------------------------------------------------------------- */
 
 /* count * size_bytes + offset_bytes into `total`; false after recording the refusal. */
@@ -59,10 +66,11 @@ ZMM_PUBLIC void zmm_heap_shutdown(zmm_heap *heap, bool full, bool silent) {
 }
 
 ZMM_PUBLIC void *zmm_heap_alloc(zmm_heap *heap, size_t size_bytes) {
+    API_NOTE_SITE();
     return block_alloc(heap, size_bytes);
 }
 
-ZMM_PUBLIC void *zmm_heap_calloc(zmm_heap *heap, size_t count, size_t size_bytes) {
+static void *api_calloc(zmm_heap *heap, size_t count, size_t size_bytes) {
     size_t total;
     if (!api_product(heap, count, size_bytes, 0, &total)) {
         return NULL;
@@ -75,26 +83,43 @@ ZMM_PUBLIC void *zmm_heap_calloc(zmm_heap *heap, size_t count, size_t size_bytes
     return block;
 }
 
-ZMM_PUBLIC void *zmm_heap_safe_alloc(zmm_heap *heap, size_t count, size_t size_bytes, size_t offset_bytes) {
+ZMM_PUBLIC void *zmm_heap_calloc(zmm_heap *heap, size_t count, size_t size_bytes) {
+    API_NOTE_SITE();
+    return api_calloc(heap, count, size_bytes);
+}
+
+static void *api_safe_alloc(zmm_heap *heap, size_t count, size_t size_bytes, size_t offset_bytes) {
     size_t total;
     return api_product(heap, count, size_bytes, offset_bytes, &total) ? block_alloc(heap, total) : NULL;
 }
 
+ZMM_PUBLIC void *zmm_heap_safe_alloc(zmm_heap *heap, size_t count, size_t size_bytes, size_t offset_bytes) {
+    API_NOTE_SITE();
+    return api_safe_alloc(heap, count, size_bytes, offset_bytes);
+}
+
 ZMM_PUBLIC void *zmm_heap_realloc(zmm_heap *heap, void *block, size_t size_bytes) {
+    API_NOTE_SITE();
     return block_resize(heap, block, size_bytes, size_bytes);
 }
 
 ZMM_PUBLIC void *zmm_heap_realloc2(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
+    API_NOTE_SITE();
     return block_resize(heap, block, size_bytes, copy_bytes);
 }
 
-ZMM_PUBLIC void *zmm_heap_safe_realloc(zmm_heap *heap, void *block, size_t count, size_t size_bytes,
-                                       size_t offset_bytes) {
+static void *api_safe_realloc(zmm_heap *heap, void *block, size_t count, size_t size_bytes, size_t offset_bytes) {
     size_t total;
     return api_product(heap, count, size_bytes, offset_bytes, &total) ? block_resize(heap, block, total, total) : NULL;
 }
 
-ZMM_PUBLIC char *zmm_heap_strdup(zmm_heap *heap, const char *text) {
+ZMM_PUBLIC void *zmm_heap_safe_realloc(zmm_heap *heap, void *block, size_t count, size_t size_bytes,
+                                       size_t offset_bytes) {
+    API_NOTE_SITE();
+    return api_safe_realloc(heap, block, count, size_bytes, offset_bytes);
+}
+
+static char *api_strdup(zmm_heap *heap, const char *text) {
     const size_t length_bytes = strlen(text);
     char *const copy = block_alloc(heap, length_bytes + 1);
     if (copy != NULL) {
@@ -103,7 +128,12 @@ ZMM_PUBLIC char *zmm_heap_strdup(zmm_heap *heap, const char *text) {
     return copy;
 }
 
-ZMM_PUBLIC char *zmm_heap_strndup(zmm_heap *heap, const char *text, size_t length_bytes) {
+ZMM_PUBLIC char *zmm_heap_strdup(zmm_heap *heap, const char *text) {
+    API_NOTE_SITE();
+    return api_strdup(heap, text);
+}
+
+static char *api_strndup(zmm_heap *heap, const char *text, size_t length_bytes) {
     size_t total;
     if (!api_product(heap, 1, length_bytes, 1, &total)) {
         return NULL;
@@ -116,11 +146,17 @@ ZMM_PUBLIC char *zmm_heap_strndup(zmm_heap *heap, const char *text, size_t lengt
     return copy;
 }
 
+ZMM_PUBLIC char *zmm_heap_strndup(zmm_heap *heap, const char *text, size_t length_bytes) {
+    API_NOTE_SITE();
+    return api_strndup(heap, text, length_bytes);
+}
+
 ZMM_PUBLIC void zmm_heap_free(zmm_heap *heap, void *block) {
+    API_NOTE_SITE();
     block_free(heap, block);
 }
 
-ZMM_PUBLIC void zmm_heap_free_sized(zmm_heap *heap, void *block, size_t size_bytes) {
+static void api_free_sized(zmm_heap *heap, void *block, size_t size_bytes) {
     if (ZMM_GUARDS_METADATA && block != NULL) {
         /* With trims the size is known to the byte, else to the size class. */
         const size_t class_bytes =
@@ -130,6 +166,11 @@ ZMM_PUBLIC void zmm_heap_free_sized(zmm_heap *heap, void *block, size_t size_byt
         }
     }
     block_free(heap, block);
+}
+
+ZMM_PUBLIC void zmm_heap_free_sized(zmm_heap *heap, void *block, size_t size_bytes) {
+    API_NOTE_SITE();
+    api_free_sized(heap, block, size_bytes);
 }
 
 ZMM_PUBLIC size_t zmm_heap_block_size(zmm_heap *heap, const void *block) {
@@ -257,6 +298,7 @@ static __attribute__((noinline)) void *api_emalloc_slow(size_t size_bytes) {
 }
 
 ZMM_PUBLIC void *zmm_emalloc(size_t size_bytes) {
+    API_NOTE_SITE();
 #if !ZMM_TRIMS
     zmm_heap *const heap = api_current;
     if (ZMM_LIKELY(size_bytes <= heap->small_bytes_max)) {
@@ -270,46 +312,55 @@ ZMM_PUBLIC void *zmm_emalloc(size_t size_bytes) {
 }
 
 ZMM_PUBLIC void zmm_efree(void *block) {
+    API_NOTE_SITE();
     block_free(ZMM_TRIMS ? api_heap() : api_current, block);
 }
 
 ZMM_PUBLIC void zmm_efree_sized(void *block, size_t size_bytes) {
-    zmm_heap_free_sized(api_heap(), block, size_bytes);
+    API_NOTE_SITE();
+    api_free_sized(api_heap(), block, size_bytes);
 }
 
 ZMM_PUBLIC void *zmm_ecalloc(size_t count, size_t size_bytes) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, zmm_heap_calloc(heap, count, size_bytes));
+    return api_infallible(heap, api_calloc(heap, count, size_bytes));
 }
 
 ZMM_PUBLIC void *zmm_erealloc(void *block, size_t size_bytes) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
     return api_infallible(heap, block_resize(heap, block, size_bytes, size_bytes));
 }
 
 ZMM_PUBLIC void *zmm_erealloc2(void *block, size_t size_bytes, size_t copy_bytes) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
     return api_infallible(heap, block_resize(heap, block, size_bytes, copy_bytes));
 }
 
 ZMM_PUBLIC void *zmm_safe_emalloc(size_t count, size_t size_bytes, size_t offset_bytes) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, zmm_heap_safe_alloc(heap, count, size_bytes, offset_bytes));
+    return api_infallible(heap, api_safe_alloc(heap, count, size_bytes, offset_bytes));
 }
 
 ZMM_PUBLIC void *zmm_safe_erealloc(void *block, size_t count, size_t size_bytes, size_t offset_bytes) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, zmm_heap_safe_realloc(heap, block, count, size_bytes, offset_bytes));
+    return api_infallible(heap, api_safe_realloc(heap, block, count, size_bytes, offset_bytes));
 }
 
 ZMM_PUBLIC char *zmm_estrdup(const char *text) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, zmm_heap_strdup(heap, text));
+    return api_infallible(heap, api_strdup(heap, text));
 }
 
 ZMM_PUBLIC char *zmm_estrndup(const char *text, size_t length_bytes) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, zmm_heap_strndup(heap, text, length_bytes));
+    return api_infallible(heap, api_strndup(heap, text, length_bytes));
 }
 
 /* ---- the table ------------------------------------------------------------------------------------------------------------ */

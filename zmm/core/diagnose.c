@@ -107,6 +107,35 @@ static void diagnose_foreign(zmm_panic *report) {
     }
 }
 
+/* ---- what lies around a block --------------------------------------------------------------------------------------- */
+
+static void diagnose_trims(zmm_panic *report, panic_reason reason) {
+#if ZMM_TRIMS
+    if (report->block == NULL || report->block_bytes < TRIM_SLOT_BYTES_MIN || report->owner_heap != report->heap) {
+        return;
+    }
+    const uint64_t state = trim_get_state(report->heap, report->block, report->block_bytes);
+    const uint64_t requested_bytes = state & ~TRIM_STATE_FREE;
+    if (requested_bytes <= report->block_bytes - TRIM_CANARY_BYTES - sizeof(uint64_t)) {
+        report->requested_bytes = requested_bytes;
+        const char *const canary = (const char *)report->block + requested_bytes;
+        if (reason == PANIC_OVERRUN) {
+            report->has_values = true;
+            report->expected = trim_canary(report->heap, canary);
+            memcpy(&report->found, canary, sizeof(report->found));
+        }
+    }
+#if ZMM_SITES
+    if (report->block_bytes >= TRIM_INNER_BYTES_MIN) {
+        report->alloc_site = trim_sites(report->block, report->block_bytes)[0];
+        report->free_site = report->block_is_live ? NULL : trim_sites(report->block, report->block_bytes)[1];
+    }
+#endif
+#else
+    (void)report, (void)reason;
+#endif
+}
+
 /* ---- addresses in a chunk ------------------------------------------------------------------------------------------------- */
 
 static void diagnose_slot(zmm_panic *report, const chunk_record *chunk, position at, page_word word) {
@@ -154,8 +183,10 @@ static void diagnose_pages(zmm_panic *report, const chunk_record *chunk, positio
     report->page_index = page_index;
     report->block = chunk_page(chunk, page_index);
     report->block_bytes = (size_t)page_word_run_pages(words[page_index]) * ZMM_PAGE_BYTES;
-    report->block_is_live = true;
-    report->hint = "the address lies inside a large block: pass the address that the allocation returned";
+    report->block_is_live = (words[page_index] & PAGE_WORD_WAITING) == 0;
+    report->hint = report->block_is_live
+                       ? "the address lies inside a large block: pass the address that the allocation returned"
+                       : "the block was freed before";
 }
 
 static void diagnose_in_chunk(zmm_panic *report, position at) {
@@ -188,6 +219,7 @@ static bool diagnose_huge(zmm_panic *report) {
         const size_t offset = (uintptr_t)report->address - (uintptr_t)record->block;
         if (offset < record->size_bytes) {
             report->owner = "this heap";
+            report->owner_heap = report->heap;
             report->block = record->block;
             report->block_bytes = record->size_bytes;
             report->block_is_live = true;
@@ -216,6 +248,16 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
         diagnose_in_chunk(report, at);
     } else if (!diagnose_huge(report)) {
         diagnose_foreign(report);
+    }
+    diagnose_trims(report, reason);
+    if (reason == PANIC_OVERRUN) {
+        report->hint = "more was written than the block was asked for, or something was written before the block above it";
+    }
+    if (reason == PANIC_FREED_WRITTEN) {
+        report->hint = "a pointer was used after its block was freed";
+    }
+    if (reason == PANIC_SIZE) {
+        report->hint = "the size given to the sized free is not the block's";
     }
     if (reason == PANIC_FREE_SLOT && report->block != NULL) {
         report->block_is_live = false; /* its bit may be set already, on the way to handing it out */

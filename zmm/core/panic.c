@@ -81,6 +81,13 @@ static void panic_put(panic_writer *writer, const char *text) {
     }
 }
 
+static size_t panic_end(panic_writer *writer) {
+    if (writer->text_bytes > 0) {
+        writer->text[writer->length < writer->text_bytes ? writer->length : writer->text_bytes - 1] = '\0';
+    }
+    return writer->length;
+}
+
 static void panic_put_number(panic_writer *writer, uint64_t number, uint32_t base) {
     char digits[21];
     char *digit = &digits[sizeof(digits) - 1];
@@ -121,8 +128,11 @@ static void panic_put_block(panic_writer *writer, const zmm_panic *report) {
 
 ZMM_PUBLIC size_t zmm_panic_text(const zmm_panic *report, char *text, size_t text_bytes) {
     panic_writer writer = {.text = text, .text_bytes = text_bytes};
-    const bool is_php = ZMM_LEVEL == ZMM_LEVEL_FAST ||
-                        (report->heap != NULL && report->heap->edition == ZMM_EDITION_PHP_8_2);
+    const bool is_php = report->heap != NULL && report->heap->edition == ZMM_EDITION_PHP_8_2;
+    if (ZMM_LEVEL == ZMM_LEVEL_FAST) {
+        panic_put(&writer, "zend_mm_heap corrupted\n"); /* that is all PHP says */
+        return panic_end(&writer);
+    }
     if (is_php) {
         panic_put(&writer, "zend_mm_heap corrupted\n  reason:    ");
     } else {
@@ -160,10 +170,7 @@ ZMM_PUBLIC size_t zmm_panic_text(const zmm_panic *report, char *text, size_t tex
         panic_put(&writer, report->hint);
     }
     panic_put(&writer, "\n");
-    if (text_bytes > 0) {
-        text[writer.length < text_bytes ? writer.length : text_bytes - 1] = '\0';
-    }
-    return writer.length;
+    return panic_end(&writer);
 }
 
 ZMM_INTERNAL _Noreturn ZMM_COLD void panic(zmm_heap *heap, panic_reason reason, const void *address) {
