@@ -35,11 +35,12 @@ class Row(NamedTuple):
 
 
 # fmt: off
-ALL = "fast,release,debug"
+ALL = "fast,release,hardened,debug"
 VARIANTS = {
     #                 compiler    buildtype         levels     asserts separ. sanitize       coverage fuzzer python
     "fast":       Row("",         "release",        "fast",    False, False, "none",              False, False, False),
     "release":    Row("",         "release",        "release", False, False, "none",              False, False, False),
+    "hardened":   Row("",         "release",        "hardened", False, False, "none",             False, False, False),
     "debug":      Row("",         "debugoptimized", "debug",   True,   False, "none",              False, False, False),
     "checked":    Row("",         "debug",          ALL,       True,  True,  "none",              False, False, True),
     "asan+ubsan": Row("",         "debugoptimized", ALL,       False, False, "address,undefined", False, False, True),

@@ -136,10 +136,12 @@ cdef extern from *:
     """
     const zmm_api *zmm_api_fast(void);
     const zmm_api *zmm_api_release(void);
+    const zmm_api *zmm_api_hardened(void);
     const zmm_api *zmm_api_debug(void);
     """
     const zmm_api *zmm_api_fast() noexcept
     const zmm_api *zmm_api_release() noexcept
+    const zmm_api *zmm_api_hardened() noexcept
     const zmm_api *zmm_api_debug() noexcept
 
 VERSION = ZMM_VERSION.decode()
@@ -148,14 +150,15 @@ CHUNK_BYTES = ZMM_CHUNK_BYTES
 SMALL_BYTES_MAX = ZMM_SMALL_BYTES_MAX
 LARGE_BYTES_MAX = ZMM_LARGE_BYTES_MAX
 BIN_COUNT = ZMM_BIN_COUNT
-LEVELS = ("fast", "release", "debug")
+LEVELS = ("fast", "release", "hardened", "debug")
 EDITIONS = ("zmm", "php-8.2")  # in the order of enum zmm_edition
 
-cdef const zmm_api *tables[3]
+cdef const zmm_api *tables[4]
 tables[0] = zmm_api_fast()
 tables[1] = zmm_api_release()
-tables[2] = zmm_api_debug()
-for _level in range(3):
+tables[2] = zmm_api_hardened()
+tables[3] = zmm_api_debug()
+for _level in range(4):
     tables[_level].set_panic_hook(guard_panic, NULL)
 del _level
 

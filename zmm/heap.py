@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-Level: TypeAlias = Literal["fast", "release", "debug"]
+Level: TypeAlias = Literal["fast", "release", "hardened", "debug"]
 Edition: TypeAlias = Literal["zmm", "php-8.2"]
 
 NO_LIMIT_BYTES = 2**63 - 1

@@ -12,6 +12,10 @@ class TargetError(UserError):
     """A target cannot be had: one line that names the thing and the remedy."""
 
 
+# The levels at which a block takes up more than was asked for, and waits after it was freed.
+TRIMMED_LEVELS = ("hardened", "debug")
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """
@@ -38,13 +42,13 @@ class Target:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the exact model can be held against it."""
-        return self.is_zendmm
+        """Whether the exact model can be held against it: zmm's levels with trims place blocks elsewhere."""
+        return self.is_zendmm and self.level not in TRIMMED_LEVELS
 
     @property
     def has_counters(self) -> bool:
-        """Whether rows carry counters (``size`` ... ``chunk_average``)."""
-        return self.is_zendmm
+        """Whether rows carry counters (``size`` ... ``chunk_average``) that mean what ZendMM's do."""
+        return self.is_exact
 
     @property
     def refuses_exactly(self) -> bool:

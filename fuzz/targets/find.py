@@ -10,7 +10,7 @@ from .php import find_php, php_environment
 from .runner import identify
 
 NAMES = "zmm, zmm:LEVEL, zmm:/path, php, php:VERSION, php:/path, libc or malloc:/path"
-LEVELS = ("fast", "release", "debug")
+LEVELS = ("fast", "release", "hardened", "debug")
 DEFAULT_LEVEL = "release"
 # jemalloc and others keep their state in static thread-local storage, which a library loaded late has little of.
 _MALLOC_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.rtld.optional_static_tls=16384"}

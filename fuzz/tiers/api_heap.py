@@ -258,6 +258,4 @@ def _edges(requested: int) -> tuple[tuple[int, int], ...]:
 
 
 def _level(level: str) -> zmm.heap.Level:
-    if level == "fast":
-        return "fast"
-    return "debug" if level == "debug" else "release"
+    return "fast" if level == "fast" else "release"

@@ -71,7 +71,7 @@ def test_the_wheel_carries_what_is_needed_and_no_more(wheel: Path) -> None:
         if "native" not in path.parts
     }
     wanted |= {"zmm/py.typed", "zmm/_core.pyi", "zmm/include/zmm.h", "zmm_fuzz/native/zmm-runner"}
-    wanted |= {f"zmm/lib/libzmm{level}.so" for level in ("", "-fast", "-debug")}
+    wanted |= {f"zmm/lib/libzmm{level}.so" for level in ("", "-fast", "-hardened", "-debug")}
 
     assert wanted - names == set()
     assert [name for name in names if name.endswith((".pyc", ".pyx", "meson.build"))] == []

@@ -8,10 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Stands for "no heap yet": its small_bytes_max of 0 and its tag, which no page bears, send every call to a slow path
+/* Stands for "no heap yet": its small_bytes_max of 0 and its words, which no page bears, send every call to a slow path
  * that makes one. So the fast paths need no test of their own. */
-static zmm_heap api_no_heap = {.small_tag = PAGE_WORD_TAG_NONE};
+static zmm_heap api_no_heap = {.small_words = {PAGE_WORD_NONE}};
 static _Thread_local zmm_heap *api_current __attribute__((tls_model("initial-exec"))) = &api_no_heap;
+
+/* Every call that makes, moves or frees a block notes where it came from, where the level keeps that. */
+#if ZMM_SITES
+#define API_NOTE_SITE() (site_now = __builtin_return_address(0))
+#else
+#define API_NOTE_SITE() ((void)0)
+#endif
 
 /* ---- an explicit heap ----------------------------------------------------------------------------------------------- */
 
@@ -59,15 +66,16 @@ ZMM_PUBLIC void zmm_heap_shutdown(zmm_heap *heap, bool full, bool silent) {
 }
 
 ZMM_PUBLIC void *zmm_heap_alloc(zmm_heap *heap, size_t size_bytes) {
-    return heap_alloc(heap, size_bytes);
+    API_NOTE_SITE();
+    return block_alloc(heap, size_bytes);
 }
 
-ZMM_PUBLIC void *zmm_heap_calloc(zmm_heap *heap, size_t count, size_t size_bytes) {
+static void *api_calloc(zmm_heap *heap, size_t count, size_t size_bytes) {
     size_t total;
     if (!api_product(heap, count, size_bytes, 0, &total)) {
         return NULL;
     }
-    void *const block = heap_alloc(heap, total);
+    void *const block = block_alloc(heap, total);
     /* A huge block comes zeroed from its storage. */
     if (block != NULL && total <= ZMM_LARGE_BYTES_MAX) {
         memset(block, 0, total);
@@ -75,40 +83,62 @@ ZMM_PUBLIC void *zmm_heap_calloc(zmm_heap *heap, size_t count, size_t size_bytes
     return block;
 }
 
-ZMM_PUBLIC void *zmm_heap_safe_alloc(zmm_heap *heap, size_t count, size_t size_bytes, size_t offset_bytes) {
+ZMM_PUBLIC void *zmm_heap_calloc(zmm_heap *heap, size_t count, size_t size_bytes) {
+    API_NOTE_SITE();
+    return api_calloc(heap, count, size_bytes);
+}
+
+static void *api_safe_alloc(zmm_heap *heap, size_t count, size_t size_bytes, size_t offset_bytes) {
     size_t total;
-    return api_product(heap, count, size_bytes, offset_bytes, &total) ? heap_alloc(heap, total) : NULL;
+    return api_product(heap, count, size_bytes, offset_bytes, &total) ? block_alloc(heap, total) : NULL;
+}
+
+ZMM_PUBLIC void *zmm_heap_safe_alloc(zmm_heap *heap, size_t count, size_t size_bytes, size_t offset_bytes) {
+    API_NOTE_SITE();
+    return api_safe_alloc(heap, count, size_bytes, offset_bytes);
 }
 
 ZMM_PUBLIC void *zmm_heap_realloc(zmm_heap *heap, void *block, size_t size_bytes) {
-    return resize(heap, block, size_bytes, size_bytes);
+    API_NOTE_SITE();
+    return block_resize(heap, block, size_bytes, size_bytes);
 }
 
 ZMM_PUBLIC void *zmm_heap_realloc2(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
-    return resize(heap, block, size_bytes, copy_bytes);
+    API_NOTE_SITE();
+    return block_resize(heap, block, size_bytes, copy_bytes);
+}
+
+static void *api_safe_realloc(zmm_heap *heap, void *block, size_t count, size_t size_bytes, size_t offset_bytes) {
+    size_t total;
+    return api_product(heap, count, size_bytes, offset_bytes, &total) ? block_resize(heap, block, total, total) : NULL;
 }
 
 ZMM_PUBLIC void *zmm_heap_safe_realloc(zmm_heap *heap, void *block, size_t count, size_t size_bytes,
                                        size_t offset_bytes) {
-    size_t total;
-    return api_product(heap, count, size_bytes, offset_bytes, &total) ? resize(heap, block, total, total) : NULL;
+    API_NOTE_SITE();
+    return api_safe_realloc(heap, block, count, size_bytes, offset_bytes);
 }
 
-ZMM_PUBLIC char *zmm_heap_strdup(zmm_heap *heap, const char *text) {
+static char *api_strdup(zmm_heap *heap, const char *text) {
     const size_t length_bytes = strlen(text);
-    char *const copy = heap_alloc(heap, length_bytes + 1);
+    char *const copy = block_alloc(heap, length_bytes + 1);
     if (copy != NULL) {
         memcpy(copy, text, length_bytes + 1);
     }
     return copy;
 }
 
-ZMM_PUBLIC char *zmm_heap_strndup(zmm_heap *heap, const char *text, size_t length_bytes) {
+ZMM_PUBLIC char *zmm_heap_strdup(zmm_heap *heap, const char *text) {
+    API_NOTE_SITE();
+    return api_strdup(heap, text);
+}
+
+static char *api_strndup(zmm_heap *heap, const char *text, size_t length_bytes) {
     size_t total;
     if (!api_product(heap, 1, length_bytes, 1, &total)) {
         return NULL;
     }
-    char *const copy = heap_alloc(heap, total);
+    char *const copy = block_alloc(heap, total);
     if (copy != NULL) {
         memcpy(copy, text, length_bytes);
         copy[length_bytes] = '\0';
@@ -116,12 +146,35 @@ ZMM_PUBLIC char *zmm_heap_strndup(zmm_heap *heap, const char *text, size_t lengt
     return copy;
 }
 
+ZMM_PUBLIC char *zmm_heap_strndup(zmm_heap *heap, const char *text, size_t length_bytes) {
+    API_NOTE_SITE();
+    return api_strndup(heap, text, length_bytes);
+}
+
 ZMM_PUBLIC void zmm_heap_free(zmm_heap *heap, void *block) {
-    heap_free(heap, block);
+    API_NOTE_SITE();
+    block_free(heap, block);
+}
+
+static void api_free_sized(zmm_heap *heap, void *block, size_t size_bytes) {
+    if (ZMM_GUARDS_METADATA && block != NULL) {
+        /* With trims the size is known to the byte, else to the size class. */
+        const size_t class_bytes =
+            size_bytes <= ZMM_SMALL_BYTES_MAX ? bin_bytes[bin_of_size(size_bytes)] : huge_round(size_bytes);
+        if (block_size(heap, block) != (ZMM_TRIMS ? size_bytes : class_bytes)) {
+            panic(heap, PANIC_SIZE, block);
+        }
+    }
+    block_free(heap, block);
+}
+
+ZMM_PUBLIC void zmm_heap_free_sized(zmm_heap *heap, void *block, size_t size_bytes) {
+    API_NOTE_SITE();
+    api_free_sized(heap, block, size_bytes);
 }
 
 ZMM_PUBLIC size_t zmm_heap_block_size(zmm_heap *heap, const void *block) {
-    return heap_block_size(heap, block);
+    return block_size(heap, block);
 }
 
 /* ---- the heap as a whole ---------------------------------------------------------------------------------------------- */
@@ -144,7 +197,7 @@ ZMM_PUBLIC zmm_edition zmm_heap_edition(const zmm_heap *heap) {
 }
 
 ZMM_PUBLIC zmm_storage *zmm_heap_storage(zmm_heap *heap) {
-    return heap->has_storage ? &heap->storage : NULL;
+    return heap->storage;
 }
 
 ZMM_PUBLIC void zmm_heap_usage(const zmm_heap *heap, zmm_usage *usage) {
@@ -239,12 +292,14 @@ ZMM_PUBLIC void zmm_set_bailout(zmm_bailout bailout, void *context) {
     api_bailout_context = context;
 }
 
-static ZMM_COLD void *api_emalloc_slow(size_t size_bytes) {
+static __attribute__((noinline)) void *api_emalloc_slow(size_t size_bytes) {
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, heap_alloc(heap, size_bytes));
+    return api_infallible(heap, block_alloc(heap, size_bytes));
 }
 
 ZMM_PUBLIC void *zmm_emalloc(size_t size_bytes) {
+    API_NOTE_SITE();
+#if !ZMM_TRIMS
     zmm_heap *const heap = api_current;
     if (ZMM_LIKELY(size_bytes <= heap->small_bytes_max)) {
         const uint32_t bin_index = bin_of_size(size_bytes);
@@ -252,46 +307,60 @@ ZMM_PUBLIC void *zmm_emalloc(size_t size_bytes) {
             return small_alloc(heap, bin_index);
         }
     }
+#endif
     return api_emalloc_slow(size_bytes);
 }
 
 ZMM_PUBLIC void zmm_efree(void *block) {
-    heap_free(api_current, block);
+    API_NOTE_SITE();
+    block_free(ZMM_TRIMS ? api_heap() : api_current, block);
+}
+
+ZMM_PUBLIC void zmm_efree_sized(void *block, size_t size_bytes) {
+    API_NOTE_SITE();
+    api_free_sized(api_heap(), block, size_bytes);
 }
 
 ZMM_PUBLIC void *zmm_ecalloc(size_t count, size_t size_bytes) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, zmm_heap_calloc(heap, count, size_bytes));
+    return api_infallible(heap, api_calloc(heap, count, size_bytes));
 }
 
 ZMM_PUBLIC void *zmm_erealloc(void *block, size_t size_bytes) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, resize(heap, block, size_bytes, size_bytes));
+    return api_infallible(heap, block_resize(heap, block, size_bytes, size_bytes));
 }
 
 ZMM_PUBLIC void *zmm_erealloc2(void *block, size_t size_bytes, size_t copy_bytes) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, resize(heap, block, size_bytes, copy_bytes));
+    return api_infallible(heap, block_resize(heap, block, size_bytes, copy_bytes));
 }
 
 ZMM_PUBLIC void *zmm_safe_emalloc(size_t count, size_t size_bytes, size_t offset_bytes) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, zmm_heap_safe_alloc(heap, count, size_bytes, offset_bytes));
+    return api_infallible(heap, api_safe_alloc(heap, count, size_bytes, offset_bytes));
 }
 
 ZMM_PUBLIC void *zmm_safe_erealloc(void *block, size_t count, size_t size_bytes, size_t offset_bytes) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, zmm_heap_safe_realloc(heap, block, count, size_bytes, offset_bytes));
+    return api_infallible(heap, api_safe_realloc(heap, block, count, size_bytes, offset_bytes));
 }
 
 ZMM_PUBLIC char *zmm_estrdup(const char *text) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, zmm_heap_strdup(heap, text));
+    return api_infallible(heap, api_strdup(heap, text));
 }
 
 ZMM_PUBLIC char *zmm_estrndup(const char *text, size_t length_bytes) {
+    API_NOTE_SITE();
     zmm_heap *const heap = api_heap();
-    return api_infallible(heap, zmm_heap_strndup(heap, text, length_bytes));
+    return api_infallible(heap, api_strndup(heap, text, length_bytes));
 }
 
 /* ---- the table ------------------------------------------------------------------------------------------------------------ */
@@ -326,6 +395,9 @@ ZMM_PUBLIC const zmm_api *zmm_get_api(void) {
         .heap_clear_refusal = zmm_heap_clear_refusal,
         .refusal_text = zmm_refusal_text,
         .set_panic_hook = zmm_set_panic_hook,
+        .panic_report = zmm_panic_report,
+        .panic_text = zmm_panic_text,
+        .heap_free_sized = zmm_heap_free_sized,
         .set_kernel = zmm_set_kernel,
     };
     return &table;

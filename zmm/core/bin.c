@@ -65,6 +65,27 @@ ZMM_INTERNAL const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1] = {
     TIMES32(24), TIMES32(25), TIMES32(26), TIMES32(27), TIMES64(28), TIMES64(29),
 };
 
+/* Ascending from slot 0, as ZendMM; with trims a random start and a random stride that reaches every slot. */
+static void bin_order(zmm_heap *heap, uint32_t slot_count, uint32_t *start, uint32_t *step) {
+    *start = 0;
+    *step = 1;
+#if ZMM_TRIMS
+    heap->order_state = heap->order_state * LINK_FACTOR + 1;
+    *start = (uint32_t)(heap->order_state >> 33) % slot_count;
+    uint32_t left = slot_count, right = *step = (uint32_t)(heap->order_state >> 49) % slot_count | 1;
+    while (right != 0) {
+        const uint32_t rest = left % right;
+        left = right;
+        right = rest;
+    }
+    if (left != 1) {
+        *step = slot_count - 1; /* not coprime: backwards */
+    }
+#else
+    (void)heap, (void)slot_count;
+#endif
+}
+
 /* Writes the run's page words and threads slots 1, 2, ... as the bin's free list; slot 0 is the caller's. */
 ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *chunk, uint32_t page_index) {
     page_word *const words = chunk_words(chunk) + page_index;
@@ -72,15 +93,31 @@ ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *c
         words[back_pages] = page_word_small(heap->id, bin_index, back_pages);
     }
     const size_t slot_bytes = bin_bytes[bin_index];
-    char *const first = chunk_page(chunk, page_index);
-    char *const last = first + slot_bytes * (bin_elements[bin_index] - 1u);
+    const uint32_t slot_count = bin_elements[bin_index];
     const bool is_tiny = bin_is_tiny(bin_index);
+    char *const run = chunk_page(chunk, page_index);
     void **const head = bin_head(heap, bin_index);
     zmm_assert(*head == NULL);
-    *head = first + slot_bytes;
-    for (char *slot = first + slot_bytes; slot < last; slot += slot_bytes) {
-        link_set(heap, slot, is_tiny, slot + slot_bytes);
+    uint32_t slot_index, step;
+    bin_order(heap, slot_count, &slot_index, &step);
+    char *const first = run + slot_index * slot_bytes;
+    void *previous = NULL;
+    for (uint32_t count = 1; count < slot_count; count++) {
+        slot_index += step;
+        slot_index -= slot_index >= slot_count ? slot_count : 0;
+        char *const slot = run + slot_index * slot_bytes;
+        if (previous == NULL) {
+            *head = slot;
+        } else {
+            link_set(heap, previous, is_tiny, slot);
+        }
+        previous = slot;
     }
-    link_set(heap, last, is_tiny, NULL);
+    link_set(heap, previous, is_tiny, NULL);
+#if ZMM_TRIMS
+    for (uint32_t index = 0; index < slot_count && slot_bytes >= TRIM_SLOT_BYTES_MIN; index++) {
+        trim_set_state(heap, run + index * slot_bytes, slot_bytes, TRIM_STATE_FREE);
+    }
+#endif
     return first;
 }

@@ -19,6 +19,21 @@ ZMM_INTERNAL void chunk_reset(chunk_record *chunk) {
     bits_assign(chunk->free_map, 0, ZMM_HEADER_PAGES, true);
 }
 
+ZMM_INTERNAL chunk_record *chunk_verified(zmm_heap *heap, chunk_record *chunk) {
+    if (ZMM_GUARDS_METADATA && (!ground_is_record(chunk) || chunk->heap != heap)) {
+        panic(heap, PANIC_CHUNK_RECORD, chunk);
+    }
+    return chunk;
+}
+
+ZMM_INTERNAL chunk_record *chunk_next(zmm_heap *heap, const chunk_record *chunk) {
+    chunk_record *const next = chunk_verified(heap, chunk->next);
+    if (ZMM_GUARDS_METADATA && next->prev != chunk) {
+        panic(heap, PANIC_CHUNK_RECORD, next);
+    }
+    return next;
+}
+
 ZMM_INTERNAL void chunk_link_last(zmm_heap *heap, chunk_record *chunk) {
     chunk_record *const main_chunk = heap->main_chunk;
     chunk->next = main_chunk;
@@ -28,17 +43,20 @@ ZMM_INTERNAL void chunk_link_last(zmm_heap *heap, chunk_record *chunk) {
     main_chunk->prev = chunk;
 }
 
-static void chunk_unlink(chunk_record *chunk) {
-    zmm_assert(chunk->next->prev == chunk);
-    zmm_assert(chunk->prev->next == chunk);
-    chunk->next->prev = chunk->prev;
-    chunk->prev->next = chunk->next;
+static void chunk_unlink(zmm_heap *heap, chunk_record *chunk) {
+    chunk_record *const next = chunk_next(heap, chunk);
+    chunk_record *const prev = chunk_verified(heap, chunk->prev);
+    if (ZMM_GUARDS_METADATA && prev->next != chunk) {
+        panic(heap, PANIC_CHUNK_RECORD, prev);
+    }
+    next->prev = prev;
+    prev->next = next;
 }
 
 ZMM_INTERNAL void chunk_move_to_front(zmm_heap *heap, chunk_record *chunk) {
     chunk_record *const main_chunk = heap->main_chunk;
     zmm_assert(chunk != main_chunk);
-    chunk_unlink(chunk);
+    chunk_unlink(heap, chunk);
     chunk->next = main_chunk->next;
     chunk->prev = main_chunk;
     chunk->prev->next = chunk;
@@ -54,7 +72,7 @@ ZMM_INTERNAL void chunk_cache_push(zmm_heap *heap, chunk_record *chunk) {
 ZMM_INTERNAL chunk_record *chunk_cache_pop(zmm_heap *heap) {
     chunk_record *const chunk = heap->cached_chunks;
     if (chunk != NULL) {
-        heap->cached_chunks = chunk->next;
+        heap->cached_chunks = chunk_verified(heap, chunk)->next;
         heap->cached_count--;
     }
     return chunk;
@@ -70,7 +88,7 @@ ZMM_INTERNAL void chunk_cache_release_head(zmm_heap *heap) {
 ZMM_INTERNAL void chunk_delete(zmm_heap *heap, chunk_record *chunk) {
     zmm_assert(chunk != heap->main_chunk);
     zmm_assert(chunk->free_pages == ZMM_RUN_PAGES_MAX);
-    chunk_unlink(chunk);
+    chunk_unlink(heap, chunk);
     heap->chunk_count--;
     const bool is_expected_again =
         (double)(heap->chunk_count + heap->cached_count) < heap->chunk_count_average + 0.1;

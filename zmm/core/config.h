@@ -23,9 +23,10 @@
 
 /* ---- levels --------------------------------------------------------------------------------------------------- */
 
-#define ZMM_LEVEL_FAST 0    /* the checks that PHP 8.2 makes */
-#define ZMM_LEVEL_RELEASE 1 /* plus a live bit for each slot, and sealed links in free slots */
-#define ZMM_LEVEL_DEBUG 3   /* plus all asserts and a whole-heap check at the end of each request */
+#define ZMM_LEVEL_FAST 0     /* the checks that PHP 8.2 makes */
+#define ZMM_LEVEL_RELEASE 1  /* plus live bits, sealed links and guarded records */
+#define ZMM_LEVEL_HARDENED 2 /* plus trims around blocks, quarantine, random slot order, other addresses in each request */
+#define ZMM_LEVEL_DEBUG 3    /* plus call sites, all asserts and a whole-heap check at the end of each request */
 
 #ifndef ZMM_LEVEL
 #define ZMM_LEVEL ZMM_LEVEL_RELEASE
@@ -33,6 +34,9 @@
 
 #define ZMM_LIVE_BITS (ZMM_LEVEL >= ZMM_LEVEL_RELEASE)
 #define ZMM_SEALED_LINKS (ZMM_LEVEL >= ZMM_LEVEL_RELEASE)
+#define ZMM_GUARDS_METADATA (ZMM_LEVEL >= ZMM_LEVEL_RELEASE)
+#define ZMM_TRIMS (ZMM_LEVEL >= ZMM_LEVEL_HARDENED)
+#define ZMM_SITES (ZMM_LEVEL >= ZMM_LEVEL_DEBUG)
 
 #ifndef ZMM_ASSERTS
 #define ZMM_ASSERTS (ZMM_LEVEL >= ZMM_LEVEL_DEBUG)
@@ -42,6 +46,8 @@
 #define ZMM_LEVEL_NAME "fast"
 #elif ZMM_LEVEL == ZMM_LEVEL_RELEASE
 #define ZMM_LEVEL_NAME "release"
+#elif ZMM_LEVEL == ZMM_LEVEL_HARDENED
+#define ZMM_LEVEL_NAME "hardened"
 #else
 #define ZMM_LEVEL_NAME "debug"
 #endif
@@ -61,6 +67,11 @@
 #define ZMM_FRONT_STEPS 2u /* a chunk found after more steps than this ... */
 #define ZMM_FRONT_PAGES 8u /* ... for a run shorter than this moves to the front */
 #define ZMM_DELETE_COUNT_MAX 4u
+#define ZMM_QUARANTINE_SLOTS 128u /* freed slots of a bin that wait before they are used again */
+#define ZMM_QUARANTINE_RUNS 32u   /* freed large blocks that do */
+#define ZMM_QUARANTINE_RUN_PAGES 512u /* and their pages together, at most */
+#define ZMM_REST_CHUNKS 64u /* chunk addresses that rest before one is used again (levels with trims) */
+#define ZMM_HUGE_STEPS_MAX 100000u /* a report does not follow a broken list for ever */
 
 /* ---- derived: change the numbers above, never these ------------------------------------------------------------- */
 

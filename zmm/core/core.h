@@ -8,10 +8,42 @@
 #include "layout.h"
 
 /* ---- panic.c: the one way to die of corruption ------------------------------------------------------------------ */
-ZMM_INTERNAL _Noreturn void panic(zmm_heap *heap, const char *reason, const void *address);
+typedef enum panic_reason {
+    PANIC_NOT_OURS,
+    PANIC_NOT_START,
+    PANIC_NOT_LIVE,
+    PANIC_FREE_SLOT,
+    PANIC_LIST_ASTRAY,
+    PANIC_LIST_CIRCLE,
+    PANIC_LIST_LIVE,
+    PANIC_PAGE_MAP,
+    PANIC_FREE_MAP,
+    PANIC_CHUNK_RECORD,
+    PANIC_HUGE_RECORD,
+    PANIC_LIMIT,
+    PANIC_SIZE,
+    PANIC_OVERRUN,
+    PANIC_FREED_WRITTEN,
+    PANIC_CHECK,
+    PANIC_ASSERTION,
+    PANIC_REASON_COUNT,
+} panic_reason;
+/* `address` is what the caller passed, or where the damage is (PANIC_CHECK, PANIC_ASSERTION: a text). */
+ZMM_INTERNAL _Noreturn ZMM_COLD void panic(zmm_heap *heap, panic_reason reason, const void *address);
+/* Finds out more about an address than panic itself may know; set by diagnose.c, which may ask everybody. */
+typedef void (*panic_diagnosis)(zmm_panic *report, panic_reason reason);
+ZMM_INTERNAL void panic_set_diagnosis(panic_diagnosis diagnosis);
+#if ZMM_SITES
+/* Where the public call going on in this thread came from. */
+#ifdef ZMM_SEPARATE
+extern ZMM_INTERNAL _Thread_local const void *site_now;
+#else
+static _Thread_local const void *site_now;
+#endif
+#endif
 
 #if ZMM_ASSERTS
-#define zmm_assert(condition) ((condition) ? (void)0 : panic(NULL, "assertion failed: " #condition, NULL))
+#define zmm_assert(condition) ((condition) ? (void)0 : panic(NULL, PANIC_ASSERTION, #condition))
 #else
 #define zmm_assert(condition) ((void)0)
 #endif
@@ -58,6 +90,10 @@ ZMM_INTERNAL chunk_record *ground_chunk_adopt(void *address);
 /* Forgets the chunk; its memory in the range goes back to the kernel. */
 ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);
 /* The position of any address outside the range: a chunk from storage handlers, or POSITION_NONE. */
+/* Is this one of the records that exist? */
+ZMM_INTERNAL bool ground_is_record(const chunk_record *record);
+/* As ground_locate, without the lock: for a panic, which may have come in the middle of anything. */
+ZMM_INTERNAL position ground_locate_quietly(const void *address);
 ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address);
 
 /* A granule is 8 bytes: the distance of two possible slot starts. The rotation sends an address that is not a multiple
@@ -156,13 +192,23 @@ static inline void usage_map(zmm_heap *heap, size_t bytes) {
         heap->real_peak_bytes = heap->real_size_bytes;
     }
 }
+static inline void usage_set_limit(zmm_heap *heap, size_t limit_bytes) {
+    heap->limit_bytes = limit_bytes;
+    heap->limit_twin = ~limit_bytes;
+}
 /* Unsigned on purpose, as in ZendMM: the limit may lie below real_size after quirk 3 of the editions. */
-static inline bool usage_may_map(const zmm_heap *heap, size_t bytes) {
+static inline bool usage_may_map(zmm_heap *heap, size_t bytes) {
+    if (ZMM_GUARDS_METADATA && heap->limit_bytes != ~heap->limit_twin) {
+        panic(heap, PANIC_LIMIT, &heap->limit_bytes);
+    }
     return bytes <= heap->limit_bytes - heap->real_size_bytes;
 }
 
 /* ---- chunk.c: a heap's ring of chunks and its cache of spare ones --------------------------------------------------- */
 ZMM_INTERNAL void chunk_reset(chunk_record *chunk);
+/* The next chunk of the ring or the cache, after a look at whether it can be one; panics when not. */
+ZMM_INTERNAL chunk_record *chunk_next(zmm_heap *heap, const chunk_record *chunk);
+ZMM_INTERNAL chunk_record *chunk_verified(zmm_heap *heap, chunk_record *chunk);
 ZMM_INTERNAL void chunk_link_last(zmm_heap *heap, chunk_record *chunk);
 ZMM_INTERNAL void chunk_move_to_front(zmm_heap *heap, chunk_record *chunk);
 ZMM_INTERNAL void chunk_delete(zmm_heap *heap, chunk_record *chunk);
@@ -171,7 +217,8 @@ ZMM_INTERNAL void chunk_cache_push(zmm_heap *heap, chunk_record *chunk);
 ZMM_INTERNAL void chunk_cache_release_head(zmm_heap *heap);
 
 /* ---- run.c: finding, taking and giving back a run of pages in one chunk --------------------------------------------- */
-ZMM_INTERNAL uint32_t run_find(chunk_record *chunk, uint32_t run_pages); /* first page; 0: none */
+/* The first page, 0 when there is no gap. Panics when the chunk's maps contradict each other. */
+ZMM_INTERNAL uint32_t run_find(chunk_record *chunk, uint32_t run_pages);
 ZMM_INTERNAL void run_take(chunk_record *chunk, uint32_t page_index, uint32_t run_pages);
 ZMM_INTERNAL void run_give_back(chunk_record *chunk, uint32_t page_index, uint32_t run_pages);
 ZMM_INTERNAL bool run_extend(chunk_record *chunk, uint32_t page_index, uint32_t old_pages, uint32_t new_pages);
@@ -209,7 +256,7 @@ static inline void *link_open(const zmm_heap *heap, const void *slot) {
 }
 static inline void *link_next(zmm_heap *heap, const void *slot, bool is_tiny) {
     if (ZMM_UNLIKELY(!link_is_whole(slot, is_tiny))) {
-        panic(heap, "a free slot was written to", slot);
+        panic(heap, PANIC_FREE_SLOT, slot);
     }
     return link_open(heap, slot);
 }
@@ -226,12 +273,89 @@ static inline void link_set(const zmm_heap *heap, void *slot, bool is_tiny, cons
 #endif
 }
 
+<<<<<<< HEAD
 /* ---- bin.c: size classes; carving a run into slots ------------------------------------------------------------------- */
 #ifdef ZMM_SEPARATE
 extern ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
+=======
+/* ---- trim (inline): what lies around a user's block at levels hardened and debug ---------------------------------------
+ *   block            [ requested bytes ][ canary, 8 ] ... slack ... [ sites, 16, debug ][ state, 8 ] end of slot or run
+ * The canary is keyed by its address, so it repeats nowhere, and its first byte is never 0. The state word holds the
+ * requested size and whether the block is free, sealed by key and address; a block whose state does not open to a size
+ * that fits, or whose canary differs, was overrun. The state word of a free slot is kept too. */
+#if ZMM_TRIMS
+#define TRIM_CANARY_BYTES ((size_t)8)
+#define TRIM_TAIL_BYTES (ZMM_SITES ? (size_t)24 : (size_t)8)
+#define TRIM_BYTES (TRIM_CANARY_BYTES + TRIM_TAIL_BYTES)
+/* Two words of link and the state word must not meet in a free slot. */
+#define TRIM_SLOT_BYTES_MIN ((size_t)24) /* the smallest slot that has a state word */
+#define TRIM_INNER_BYTES_MIN ((size_t)16 + TRIM_TAIL_BYTES)
+#define TRIM_STATE_FREE ((uint64_t)1 << 63)
+
+static inline uint64_t trim_seal(const zmm_heap *heap, const void *address) {
+    uint64_t mixed = ((uintptr_t)address ^ heap->trim_key) * LINK_FACTOR;
+    mixed ^= mixed >> 32;
+    return mixed * LINK_FACTOR;
+}
+static inline uint64_t trim_canary(const zmm_heap *heap, const void *address) {
+    const uint64_t canary = trim_seal(heap, address);
+    return (canary & 0xff) != 0 ? canary : canary | 0x5a;
+}
+static inline uint64_t *trim_state(const void *block, size_t inner_bytes) {
+    return (uint64_t *)((uintptr_t)block + inner_bytes - sizeof(uint64_t));
+}
+static inline void trim_set_state(const zmm_heap *heap, void *block, size_t inner_bytes, uint64_t state) {
+    uint64_t *const word = trim_state(block, inner_bytes);
+    *word = state ^ trim_seal(heap, word);
+}
+static inline uint64_t trim_get_state(const zmm_heap *heap, const void *block, size_t inner_bytes) {
+    const uint64_t *const word = trim_state(block, inner_bytes);
+    return *word ^ trim_seal(heap, word);
+}
+/* Arms the trims of a live block. */
+static inline void trim_arm(const zmm_heap *heap, void *block, size_t inner_bytes, size_t requested_bytes) {
+    trim_set_state(heap, block, inner_bytes, requested_bytes);
+    const uint64_t canary = trim_canary(heap, (char *)block + requested_bytes);
+    __builtin_memcpy((char *)block + requested_bytes, &canary, sizeof(canary));
+}
+static inline const void **trim_sites(const void *block, size_t inner_bytes) {
+    return (const void **)((uintptr_t)block + inner_bytes - TRIM_TAIL_BYTES);
+}
+#endif
+/* For blocks that the allocator takes for itself: an empty trim where there are trims at all. */
+static inline void trim_arm_own(const zmm_heap *heap, void *block, size_t inner_bytes) {
+#if ZMM_TRIMS
+    trim_arm(heap, block, inner_bytes, 0);
+#else
+    (void)heap, (void)block, (void)inner_bytes;
+#endif
+}
+
+#if ZMM_LIVE_BITS
+static inline uint64_t *live_word(position at) {
+    return &ground.live[at >> (ZMM_SLOT_SHIFT + 6)];
+}
+static inline uint64_t live_mask(position at) {
+    return (uint64_t)1 << ((at >> ZMM_SLOT_SHIFT) % 64);
+}
+static inline bool live_test(position at) {
+    return (*live_word(at) & live_mask(at)) != 0;
+}
+/* Sets or clears the bit of granule % 64 and tells what it was. Compilers do not find the instruction by themselves. */
+static inline bool live_exchange(uint64_t *word, uint64_t granule, bool value) {
+    bool before;
+#if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__)
+    uint64_t bits = *word;
+    if (value) {
+        __asm__("btsq %2, %0" : "+r"(bits), "=@ccc"(before) : "r"(granule));
+    } else {
+        __asm__("btrq %2, %0" : "+r"(bits), "=@ccc"(before) : "r"(granule));
+    }
+    *word = bits;
+>>>>>>> hardening
 #else
 static const uint16_t bin_bytes[ZMM_BIN_COUNT];
 static const uint16_t bin_elements[ZMM_BIN_COUNT];
@@ -271,7 +395,7 @@ static inline void *small_alloc(zmm_heap *heap, uint32_t bin_index) {
         return small_alloc_odd(heap, bin_index);
     }
     if (ZMM_UNLIKELY(live_exchange(live_word_of_address(slot), granule, true))) {
-        panic(heap, "a free list leads to a live slot", slot);
+        panic(heap, PANIC_LIST_LIVE, slot);
     }
 #endif
     heap->free_slot[bin_index] = link_next(heap, slot, false);
@@ -293,16 +417,29 @@ ZMM_INTERNAL huge_record *huge_find(const zmm_heap *heap, const void *block);
 ZMM_INTERNAL huge_record *huge_find_around(const zmm_heap *heap, const void *address);
 ZMM_INTERNAL void huge_release_all(zmm_heap *heap);
 ZMM_INTERNAL void huge_release_records(zmm_heap *heap);
+ZMM_INTERNAL void huge_set_size(const zmm_heap *heap, huge_record *record, size_t size_bytes);
 /* size rounded up to the page; 0 when that exceeds SIZE_MAX. */
 static inline size_t huge_round(size_t size_bytes) {
     return (size_bytes + ZMM_PAGE_BYTES - 1) & ~(ZMM_PAGE_BYTES - 1);
 }
 
-/* ---- heap.c: one allocation, one free, one size query: choose by size or address --------------------------------------- */
+/* ---- identify.c: what an address is to this heap; anything but a live block is a panic ------------------------------------ */
+typedef enum block_kind { BLOCK_SMALL, BLOCK_LARGE, BLOCK_HUGE } block_kind;
+typedef struct block_look {
+    block_kind kind;
+    uint32_t bin_index; /* small */
+    uint32_t run_pages; /* large */
+    position at;        /* small and large */
+    huge_record *huge;  /* huge */
+    size_t block_bytes;
+} block_look;
+ZMM_INTERNAL block_look identify(zmm_heap *heap, const void *block);
+
+/* ---- heap.c: one allocation and one free: choose by size or by what the address is --------------------------------------- */
 ZMM_INTERNAL ZMM_COLD void *heap_alloc_beyond_small(zmm_heap *heap, size_t size_bytes);
 ZMM_INTERNAL void heap_free_beyond_fast(zmm_heap *heap, void *block);
+ZMM_INTERNAL void heap_free_large(zmm_heap *heap, const block_look *look);
 
-ZMM_INTERNAL size_t heap_block_size(zmm_heap *heap, const void *block);
 static inline void *heap_alloc(zmm_heap *heap, size_t size_bytes) {
     return ZMM_LIKELY(size_bytes <= heap->small_bytes_max) ? small_alloc(heap, bin_of_size(size_bytes))
                                                            : heap_alloc_beyond_small(heap, size_bytes);
@@ -311,14 +448,14 @@ static inline void heap_free(zmm_heap *heap, void *block) {
     const uint64_t granule = ground_granule(block);
     if (ZMM_LIKELY(ground_has_granule(granule))) {
         const page_word *const word = page_word_of_address(block);
-        if (ZMM_LIKELY((*word & PAGE_WORD_TAG_MASK) == heap->small_tag)) {
+        const uint32_t bin_index = *(const uint8_t *)word; /* loaded by itself: the list's head waits for it */
+        if (ZMM_LIKELY(((*word ^ heap->small_words[bin_index]) & ~PAGE_WORD_BACK_MASK) == 0)) {
 #if ZMM_LIVE_BITS
             if (ZMM_UNLIKELY(!live_exchange(live_word_of_address(block), granule, false))) {
-                panic(heap, "not a live slot", block);
+                panic(heap, PANIC_NOT_LIVE, block);
             }
 #endif
-            /* The low byte is loaded by itself: the list's head waits for it. */
-            small_push(heap, block, *(const uint8_t *)word, false);
+            small_push(heap, block, bin_index, false);
             return;
         }
     }
@@ -326,7 +463,39 @@ static inline void heap_free(zmm_heap *heap, void *block) {
 }
 
 /* ---- resize.c: stay, shrink, grow in place, or move ---------------------------------------------------------------------- */
+#if !ZMM_TRIMS
 ZMM_INTERNAL void *resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes);
+#endif
+/* True when the block has the new size where it is; `refused` when it may not have it at all. */
+ZMM_INTERNAL bool resize_in_place(zmm_heap *heap, const block_look *look, size_t size_bytes, bool *refused);
+
+/* ---- quarantine.c: freed blocks wait, wiped and watched (levels with trims) -------------------------------------------------- */
+/* ---- trim.c: the block calls of the faces where blocks have trims; else they are heap's own ------------------------------------ */
+#if ZMM_TRIMS
+ZMM_INTERNAL bool quarantine_prepare(zmm_heap *heap);
+ZMM_INTERNAL void quarantine_take(zmm_heap *heap, void *block, const block_look *look, size_t requested_bytes);
+/* Lets every waiting block go; true when there was one. */
+ZMM_INTERNAL bool quarantine_flush(zmm_heap *heap);
+ZMM_INTERNAL void quarantine_forget(zmm_heap *heap);
+ZMM_INTERNAL void quarantine_release(zmm_heap *heap);
+
+ZMM_INTERNAL void *trim_alloc(zmm_heap *heap, size_t size_bytes);
+ZMM_INTERNAL void trim_free(zmm_heap *heap, void *block);
+ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes);
+ZMM_INTERNAL size_t trim_block_size(zmm_heap *heap, const void *block);
+ZMM_INTERNAL void trim_sweep(zmm_heap *heap);
+#define block_alloc trim_alloc
+#define block_free trim_free
+#define block_resize trim_resize
+#define block_size trim_block_size
+#else
+#define block_alloc heap_alloc
+#define block_free heap_free
+#define block_resize resize
+static inline size_t block_size(zmm_heap *heap, const void *block) {
+    return identify(heap, block).block_bytes;
+}
+#endif
 
 /* ---- walk.c: visiting every chunk, run, free slot and huge block; places --------------------------------------------------- */
 ZMM_INTERNAL void walk_visit(const zmm_heap *heap, const zmm_visitor *visitor, void *context);
@@ -335,6 +504,9 @@ ZMM_INTERNAL bool walk_owns(const zmm_heap *heap, const void *address);
 
 /* ---- check.c: every invariant as code, each under its id -------------------------------------------------------------------- */
 ZMM_INTERNAL const char *check_heap(zmm_heap *heap);
+
+/* ---- diagnose.c: what a panic can say about an address ------------------------------------------------------------------------ */
+ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason);
 
 /* ---- request.c: beginning, end and full end of a heap; its limit -------------------------------------------------------------- */
 ZMM_INTERNAL zmm_heap *request_startup(const zmm_options *options);

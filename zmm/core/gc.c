@@ -12,11 +12,11 @@
 static chunk_record *gc_run_of_slot(zmm_heap *heap, uint32_t bin_index, const void *slot, uint32_t *page_index) {
     const position at = ground_locate(heap, slot);
     if (at == POSITION_NONE) {
-        panic(heap, "a free list leads out of the heap", slot);
+        panic(heap, PANIC_LIST_ASTRAY, slot);
     }
     const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
-    if ((word & PAGE_WORD_SMALL) == 0 || page_word_heap_id(word) != heap->id || page_word_bin(word) != bin_index) {
-        panic(heap, "a free list leads out of its bin", slot);
+    if ((word & ~PAGE_WORD_BACK_MASK) != page_word_small(heap->id, bin_index, 0)) {
+        panic(heap, PANIC_LIST_ASTRAY, slot);
     }
     *page_index = position_page(at) - page_word_back_pages(word);
     return ground_chunk(at);
@@ -31,7 +31,7 @@ static void gc_bin(zmm_heap *heap, uint32_t bin_index) {
         chunk_record *const chunk = gc_run_of_slot(heap, bin_index, slot, &page_index);
         const uint32_t free_slots = ++chunk->free_slots[page_index];
         if (free_slots > bin_elements[bin_index]) {
-            panic(heap, "a free list runs in a circle", slot);
+            panic(heap, PANIC_LIST_CIRCLE, slot);
         }
         has_free_run |= free_slots == bin_elements[bin_index];
     }
@@ -58,7 +58,7 @@ static void gc_bin(zmm_heap *heap, uint32_t bin_index) {
     }
 }
 
-static size_t gc_chunk(chunk_record *chunk) {
+static size_t gc_chunk(zmm_heap *heap, chunk_record *chunk) {
     size_t collected_pages = 0;
     page_word *const words = chunk_words(chunk);
     uint32_t page_index = ZMM_HEADER_PAGES;
@@ -69,11 +69,17 @@ static size_t gc_chunk(chunk_record *chunk) {
         }
         const page_word word = words[page_index];
         if ((word & PAGE_WORD_SMALL) == 0) {
-            zmm_assert((word & PAGE_WORD_LARGE) != 0);
-            page_index += page_word_run_pages(word);
+            const uint32_t run_pages = page_word_run_pages(word);
+            if (run_pages == 0 || (word & ~PAGE_WORD_BACK_MASK) != page_word_large(heap->id, run_pages)) {
+                panic(heap, PANIC_PAGE_MAP, &words[page_index]);
+            }
+            page_index += run_pages;
             continue;
         }
         const uint32_t bin_index = page_word_bin(word);
+        if (bin_index >= ZMM_BIN_COUNT || word != page_word_small(heap->id, bin_index, 0)) {
+            panic(heap, PANIC_PAGE_MAP, &words[page_index]);
+        }
         const uint32_t run_pages = bin_pages[bin_index];
         if (chunk->free_slots[page_index] == bin_elements[bin_index]) {
             for (uint32_t page = 0; page < run_pages; page++) {
@@ -96,8 +102,8 @@ ZMM_INTERNAL size_t gc_collect(zmm_heap *heap) {
     size_t collected_pages = 0;
     chunk_record *chunk = heap->main_chunk;
     do {
-        chunk_record *const next = chunk->next;
-        collected_pages += gc_chunk(chunk);
+        chunk_record *const next = chunk_next(heap, chunk);
+        collected_pages += gc_chunk(heap, chunk);
         if (chunk->free_pages == ZMM_RUN_PAGES_MAX && chunk != heap->main_chunk) {
             chunk_delete(heap, chunk);
         }

@@ -14,12 +14,14 @@
 #include <string.h>
 
 ZMM_INTERNAL ground_tables ground;
+ZMM_INTERNAL uint64_t page_word_secret;
 
 typedef struct ground_zone {
     uint32_t first_slot, end_slot; /* the records of the zone */
     uint32_t fresh_slot;           /* never used from here on */
     uint32_t committed_slot;       /* records exist below this */
     uint32_t free_list;            /* slot index + 1 of an unused record; 0: none */
+    uint32_t free_last, free_count; /* its end and length: with trims it is a queue, so that addresses rest */
 } ground_zone;
 
 static ground_zone ground_range_zone, ground_foreign_zone;
@@ -79,6 +81,9 @@ static bool ground_reserve(uint32_t range_chunks) {
 ZMM_INTERNAL bool ground_prepare(void) {
     ground_lock();
     bool prepared = ground.base != 0;
+    if (ZMM_GUARDS_METADATA && page_word_secret == 0) {
+        page_word_secret = kernel()->random != NULL ? kernel()->random() | 1 : LINK_FACTOR;
+    }
     /* Where addresses are scarce (a small RLIMIT_AS), a smaller range serves: chunks beyond it are mapped elsewhere. */
     for (uint32_t chunks = ZMM_RANGE_CHUNKS_MAX; !prepared && chunks >= ZMM_RANGE_CHUNKS_MIN; chunks /= 2) {
         prepared = ground_reserve(chunks);
@@ -112,7 +117,9 @@ static bool ground_commit_group(ground_zone *zone) {
 /* ---- records --------------------------------------------------------------------------------------------------- */
 
 static chunk_record *ground_record_take(ground_zone *zone) {
-    if (zone->free_list != 0) {
+    const bool must_rest = ZMM_TRIMS && zone->free_count < ZMM_REST_CHUNKS && zone->fresh_slot != zone->end_slot;
+    if (zone->free_list != 0 && !must_rest) {
+        zone->free_count--;
         chunk_record *const record = &ground.records[zone->free_list - 1];
         zone->free_list = record->next_free;
         return record;
@@ -132,8 +139,15 @@ static chunk_record *ground_record_take(ground_zone *zone) {
 static void ground_record_give_back(ground_zone *zone, chunk_record *record) {
     record->heap = NULL;
     record->base = 0;
-    record->next_free = zone->free_list;
-    zone->free_list = record->slot_index + 1;
+    zone->free_count++;
+    if (ZMM_TRIMS && zone->free_list != 0) {
+        record->next_free = 0;
+        ground.records[zone->free_last - 1].next_free = record->slot_index + 1;
+    } else {
+        record->next_free = zone->free_list;
+        zone->free_list = record->slot_index + 1;
+    }
+    zone->free_last = record->slot_index + 1;
 }
 
 ZMM_INTERNAL bool ground_range_is_full(void) {
@@ -205,6 +219,14 @@ static void ground_foreign_remove(uintptr_t chunk_address) {
     }
 }
 
+ZMM_INTERNAL bool ground_is_record(const chunk_record *record) {
+    const uintptr_t offset = (uintptr_t)record - (uintptr_t)ground.records;
+    const uintptr_t slot = offset / sizeof(chunk_record);
+    return offset % sizeof(chunk_record) == 0 &&
+           (slot < ground_range_zone.committed_slot ||
+            (slot >= ground_foreign_zone.first_slot && slot < ground_foreign_zone.committed_slot));
+}
+
 ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address) {
     const uintptr_t chunk_address = address & ~(ZMM_CHUNK_BYTES - 1);
     const uintptr_t offset = address & (ZMM_CHUNK_BYTES - 1);
@@ -224,6 +246,17 @@ ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address) {
         }
     }
     return found;
+}
+
+ZMM_INTERNAL position ground_locate_quietly(const void *address) {
+    const uint64_t offset = (uintptr_t)address - ground.base;
+    if (ground_has_granule(offset >> ZMM_SLOT_SHIFT)) {
+        return offset;
+    }
+    const uintptr_t chunk_address = (uintptr_t)address & ~(ZMM_CHUNK_BYTES - 1);
+    const uint32_t slot = ground_foreign_table[ground_foreign_entry(chunk_address)];
+    return slot != 0 ? ((position)(slot - 1) << ZMM_CHUNK_SHIFT) + ((uintptr_t)address & (ZMM_CHUNK_BYTES - 1))
+                     : POSITION_NONE;
 }
 
 ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk) {

@@ -35,12 +35,29 @@ static void huge_record_give_back(zmm_heap *heap, huge_record *record) {
     heap->huge_spare = record;
 }
 
+/* Sealed like a link: a record whose block or size somebody wrote to would unmap or hand out a neighbour. */
+static uint64_t huge_seal(const zmm_heap *heap, const huge_record *record) {
+    return ((uintptr_t)record->block * LINK_FACTOR ^ heap->huge_key ^ record->size_bytes) * LINK_FACTOR;
+}
+
+ZMM_INTERNAL void huge_set_size(const zmm_heap *heap, huge_record *record, size_t size_bytes) {
+    record->size_bytes = size_bytes;
+    record->seal = huge_seal(heap, record);
+}
+
+static huge_record *huge_verified(const zmm_heap *heap, huge_record *record) {
+    if (ZMM_GUARDS_METADATA && record != NULL && record->seal != huge_seal(heap, record)) {
+        panic((zmm_heap *)(uintptr_t)heap, PANIC_HUGE_RECORD, record->block);
+    }
+    return record;
+}
+
 ZMM_INTERNAL huge_record *huge_find(const zmm_heap *heap, const void *block) {
     huge_record *record = heap->huge_list;
     while (record != NULL && record->block != block) {
         record = record->next;
     }
-    return record;
+    return huge_verified(heap, record);
 }
 
 ZMM_INTERNAL huge_record *huge_find_around(const zmm_heap *heap, const void *address) {
@@ -70,8 +87,9 @@ static bool huge_acquire(zmm_heap *heap, huge_record *record, size_t size_bytes,
         /* Edition php-8.2 leaves the mapping behind, as PHP does when it bails out here. */
         return false;
     }
+    trim_arm_own(heap, record->node, ZMM_HUGE_NODE_BYTES);
     record->block = block;
-    record->size_bytes = real_bytes;
+    huge_set_size(heap, record, real_bytes);
     return true;
 }
 
@@ -106,9 +124,9 @@ ZMM_INTERNAL void huge_free(zmm_heap *heap, void *block) {
     while (*link != NULL && (*link)->block != block) {
         link = &(*link)->next;
     }
-    huge_record *const record = *link;
+    huge_record *const record = huge_verified(heap, *link);
     if (record == NULL) {
-        panic(heap, "not a block of this heap", block);
+        panic(heap, PANIC_NOT_OURS, block);
     }
     *link = record->next;
     small_free_at(heap, record->node, ground_locate(heap, record->node));
@@ -122,7 +140,7 @@ ZMM_INTERNAL void huge_free(zmm_heap *heap, void *block) {
 /* For the end of a request: mappings in list order; nodes and counters go with the chunks. */
 ZMM_INTERNAL void huge_release_all(zmm_heap *heap) {
     while (heap->huge_list != NULL) {
-        huge_record *const record = heap->huge_list;
+        huge_record *const record = huge_verified(heap, heap->huge_list);
         heap->huge_list = record->next;
         storage_huge_release(heap, record->block, record->size_bytes);
         huge_record_give_back(heap, record);

@@ -91,6 +91,10 @@ static bool kernel_truncate(void *address, size_t old_bytes, size_t new_bytes) {
     return true;
 }
 
+static bool kernel_protect(void *address, size_t size_bytes) {
+    return mprotect(address, size_bytes, PROT_READ) == 0;
+}
+
 static uint64_t kernel_random(void) {
     uint64_t bits;
     if (getrandom(&bits, sizeof(bits), GRND_NONBLOCK) != (ssize_t)sizeof(bits)) {
@@ -108,6 +112,7 @@ static const zmm_kernel kernel_real = {
     .unmap = kernel_unmap,
     .extend = kernel_extend,
     .truncate = kernel_truncate,
+    .protect = kernel_protect,
     .random = kernel_random,
 };
 static const zmm_kernel *kernel_table = &kernel_real;

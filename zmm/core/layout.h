@@ -18,7 +18,8 @@
  *   bit   10     large run, first page
  *   bit   11     small run, any page
  *   bits 12..15  small: distance back to the run's first page
- *   bits 16..31  id of the heap, never 0
+ *   bits 16..31  id of the heap, never 0; at levels that seal, mixed with a secret of the process and the low bits, so that
+ *                a word that says another bin or another length than it was given is no word of this heap
  * 0 is a free page or a later page of a large run (the free map tells which). */
 typedef uint32_t page_word;
 
@@ -26,20 +27,28 @@ typedef uint32_t page_word;
 #define PAGE_WORD_LARGE ((page_word)1 << 10)
 #define PAGE_WORD_SMALL ((page_word)1 << 11)
 #define PAGE_WORD_HEAP_SHIFT 16
-/* A page holds slots of heap h, other than tiny ones, exactly when (word & PAGE_WORD_TAG_MASK) == h's small tag. */
-#define PAGE_WORD_TAG_MASK ((page_word)0xffff0000u | PAGE_WORD_SMALL | PAGE_WORD_TINY)
-/* No word ever has this value under the mask: ids stop short of it. */
-#define PAGE_WORD_TAG_NONE ((page_word)0xffffffffu)
+#define PAGE_WORD_BACK_MASK ((page_word)0xf000u)
+/* A large run in quarantine: its word says so in the bits that only small ones use. */
+#define PAGE_WORD_WAITING PAGE_WORD_BACK_MASK
+/* No page ever has this word: ids stop short of it, and the low byte is no bin. */
+#define PAGE_WORD_NONE ((page_word)0xffffffffu)
 
+#ifdef ZMM_SEPARATE
+extern ZMM_INTERNAL uint64_t page_word_secret;
+#else
+static uint64_t page_word_secret; /* 0 at level fast */
+#endif
+
+static inline page_word page_word_seal(uint32_t heap_id, page_word low) {
+    const uint32_t cookie = (uint32_t)(((low + 1) * page_word_secret) >> 48);
+    return (heap_id ^ cookie) << PAGE_WORD_HEAP_SHIFT | low;
+}
 static inline page_word page_word_large(uint32_t heap_id, uint32_t run_pages) {
-    return heap_id << PAGE_WORD_HEAP_SHIFT | PAGE_WORD_LARGE | run_pages;
+    return page_word_seal(heap_id, PAGE_WORD_LARGE | run_pages);
 }
 static inline page_word page_word_small(uint32_t heap_id, uint32_t bin_index, uint32_t back_pages) {
     const page_word tiny = ZMM_SEALED_LINKS && bin_index == 0 ? PAGE_WORD_TINY : 0;
-    return heap_id << PAGE_WORD_HEAP_SHIFT | back_pages << 12 | PAGE_WORD_SMALL | tiny | bin_index;
-}
-static inline uint32_t page_word_heap_id(page_word word) {
-    return word >> PAGE_WORD_HEAP_SHIFT;
+    return page_word_seal(heap_id, PAGE_WORD_SMALL | tiny | bin_index) | back_pages << 12;
 }
 static inline uint32_t page_word_run_pages(page_word word) {
     return word & 0x3ff;
@@ -80,6 +89,7 @@ struct huge_record {
     size_t size_bytes; /* a multiple of the page */
     void *node;
     uint32_t mapping_index;
+    uint64_t seal; /* over block and size: huge_seal */
 };
 
 /* A page of huge records, chained for release. */
@@ -88,14 +98,20 @@ struct huge_page {
     huge_page *next;
 };
 
+/* ---- quarantine -------------------------------------------------------------------------------------------------------- */
+
+typedef struct quarantine quarantine;
+
 /* ---- the heap ------------------------------------------------------------------------------------------------------ */
 
 struct zmm_heap {
     /* What every small call touches comes first. */
     size_t size_bytes; /* sum of the blocks handed out */
     size_t peak_bytes;
-    page_word small_tag;
     uint32_t id;
+    /* By a page word's low byte: what the word must be, but for its distance back. Slots of the fast path only: tiny
+     * ones, and everything that is no bin, have PAGE_WORD_NONE. */
+    page_word small_words[256];
     size_t small_bytes_max; /* 3072; 0 in the heap that stands for "none yet", so that one test serves both */
     uint64_t link_key; /* seals the links of free slots; new with each request */
     void *free_slot[ZMM_BIN_COUNT];
@@ -104,6 +120,7 @@ struct zmm_heap {
     size_t real_size_bytes; /* 2 MiB * (chunk_count + cached_count) + the huge blocks */
     size_t real_peak_bytes;
     size_t limit_bytes;
+    size_t limit_twin; /* the complement of the limit: a limit that somebody wrote to is not obeyed */
     size_t drift_bytes; /* edition php-8.2: size raised for small blocks that were then refused */
     zmm_edition edition;
 
@@ -114,6 +131,7 @@ struct zmm_heap {
     double chunk_count_average;
     uint32_t mapping_count; /* the next mapping index */
 
+    uint64_t huge_key; /* seals the huge records; kept for the heap's life */
     huge_record *huge_list;
     huge_record *huge_spare;
     huge_page *huge_pages;
@@ -121,10 +139,16 @@ struct zmm_heap {
     uintptr_t foreign_base; /* the chunk outside the range that was looked up last, and its slot */
     uint32_t foreign_slot;
 
-    bool has_storage;
-    zmm_storage storage; /* the working copy; ZendMM's lies in the heap's first block and dies with the request */
-    void *storage_data;  /* the copied data, in memory of its own */
+    /* The working copy of the storage record (ZendMM's lies in the heap's first block and dies with the request), on a
+     * page of its own that is read-only once the heap is set up; the copied data, writable, on pages behind it. NULL
+     * for a heap on the kernel. */
+    zmm_storage *storage;
     size_t storage_data_bytes;
+
+    uint64_t trim_key; /* seals what lies around blocks; kept for the heap's life */
+    uint64_t order_state; /* of the order in which slots are handed out (levels with trims) */
+    bool wipes; /* freed blocks are zeroed, and looked at again when they leave quarantine */
+    quarantine *waiting;
 
     zmm_refusal refusal;
 };

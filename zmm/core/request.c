@@ -6,43 +6,69 @@
 #include "core.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- beginning --------------------------------------------------------------------------------------------------- */
 
+static size_t request_storage_bytes(const zmm_heap *heap) {
+    return ZMM_PAGE_BYTES + huge_round(heap->storage_data_bytes);
+}
+
 static void request_release_record(zmm_heap *heap) {
-    if (heap->storage_data != NULL) {
-        kernel()->unmap(heap->storage_data, huge_round(heap->storage_data_bytes));
+#if ZMM_TRIMS
+    quarantine_release(heap);
+#endif
+    if (heap->storage != NULL) {
+        kernel()->unmap(heap->storage, request_storage_bytes(heap));
     }
     ground_heap_id_give_back(heap->id);
     kernel()->unmap(heap, ZMM_HEAP_RECORD_BYTES);
 }
 
-/* The record and its data are the heap's first block, as in ZendMM. That block does not survive the end of the request
- * (ZendMM hands its memory out again), so the heap works with copies of its own. */
-static bool request_keep_storage(zmm_heap *heap, const zmm_options *options) {
+/* A page for the storage record, and pages for its data behind it. */
+static bool request_make_storage(zmm_heap *heap, const zmm_options *options) {
     heap->storage_data_bytes = options->storage_data_bytes;
-    char *const block = heap_alloc(heap, sizeof(zmm_storage) + options->storage_data_bytes);
-    if (block == NULL) {
+    zmm_storage *const storage = kernel()->map(request_storage_bytes(heap), ZMM_PAGE_BYTES);
+    if (storage == NULL) {
         return false;
     }
+    storage->handlers = *options->handlers;
+    storage->data = (void *)(uintptr_t)options->storage_data;
     if (options->storage_data != NULL && options->storage_data_bytes > 0) {
-        heap->storage_data = kernel()->map(huge_round(options->storage_data_bytes), ZMM_PAGE_BYTES);
-        if (heap->storage_data == NULL) {
-            return false;
-        }
-        memcpy(heap->storage_data, options->storage_data, options->storage_data_bytes);
-        heap->storage.data = heap->storage_data;
+        storage->data = (char *)storage + ZMM_PAGE_BYTES;
+        memcpy(storage->data, options->storage_data, options->storage_data_bytes);
     }
-    memcpy(block, &heap->storage, sizeof(heap->storage));
+    heap->storage = storage;
+    if (kernel()->protect != NULL) {
+        kernel()->protect(storage, ZMM_PAGE_BYTES);
+    }
     return true;
+}
+
+/* The record and its data are the heap's first block, as in ZendMM: that block is for the sake of placement and does not
+ * survive the end of the request (ZendMM hands its memory out again), so the heap works with the copy above. */
+static bool request_place_storage(zmm_heap *heap) {
+    zmm_storage *const block = heap_alloc(heap, sizeof(zmm_storage) + heap->storage_data_bytes);
+    if (block != NULL) {
+        *block = *heap->storage;
+        trim_arm_own(heap, block, identify(heap, block).block_bytes);
+    }
+    return block != NULL;
 }
 
 static void request_new_key(zmm_heap *heap) {
     heap->link_key = kernel()->random != NULL ? kernel()->random() : LINK_INVERSE;
 }
 
+/* An environment switch: set, and neither empty nor "0". */
+static bool request_is_set(const char *name) {
+    const char *const value = getenv(name);
+    return value != NULL && value[0] != '\0' && !(value[0] == '0' && value[1] == '\0');
+}
+
 static zmm_heap *request_make_record(const zmm_options *options) {
+    panic_set_diagnosis(diagnose);
     if (!ground_prepare()) {
         return NULL;
     }
@@ -55,14 +81,25 @@ static zmm_heap *request_make_record(const zmm_options *options) {
         kernel()->unmap(heap, ZMM_HEAP_RECORD_BYTES);
         return NULL;
     }
-    heap->small_tag = heap->id << PAGE_WORD_HEAP_SHIFT | PAGE_WORD_SMALL;
+    for (uint32_t bin_index = 0; bin_index < sizeof(heap->small_words) / sizeof(heap->small_words[0]); bin_index++) {
+        const bool is_fast = bin_index < ZMM_BIN_COUNT && !bin_is_tiny(bin_index);
+        heap->small_words[bin_index] = is_fast ? page_word_small(heap->id, bin_index, 0) : PAGE_WORD_NONE;
+    }
     heap->small_bytes_max = ZMM_SMALL_BYTES_MAX;
     heap->edition = options->edition;
-    heap->limit_bytes = ZMM_LIMIT_BYTES_DEFAULT;
+    heap->wipes = ZMM_TRIMS && (options->wipes || request_is_set("ZMM_WIPE"));
+    usage_set_limit(heap, ZMM_LIMIT_BYTES_DEFAULT);
     request_new_key(heap);
-    if (options->handlers != NULL) {
-        heap->has_storage = true;
-        heap->storage = (zmm_storage){.handlers = *options->handlers, .data = (void *)(uintptr_t)options->storage_data};
+    heap->huge_key = heap->trim_key = heap->order_state = heap->link_key;
+#if ZMM_TRIMS
+    if (!quarantine_prepare(heap)) {
+        request_release_record(heap);
+        return NULL;
+    }
+#endif
+    if (options->handlers != NULL && !request_make_storage(heap, options)) {
+        request_release_record(heap);
+        return NULL;
     }
     return heap;
 }
@@ -85,7 +122,7 @@ static bool request_first_chunk(zmm_heap *heap) {
 ZMM_INTERNAL zmm_heap *request_startup(const zmm_options *options) {
     zmm_heap *const heap = request_make_record(options);
     if (heap != NULL && request_first_chunk(heap)) {
-        if (!heap->has_storage || request_keep_storage(heap, options)) {
+        if (heap->storage == NULL || request_place_storage(heap)) {
             return heap;
         }
         request_shutdown(heap);
@@ -115,16 +152,21 @@ static void request_clear_chunk(chunk_record *chunk) {
 /* Huge blocks go, then every chunk but the main one moves to the cache, in ring order. */
 static void request_drop_blocks(zmm_heap *heap) {
 #if ZMM_LEVEL >= ZMM_LEVEL_DEBUG
-    if (check_heap(heap) != NULL) {
-        panic(heap, "the heap was broken when its request ended", heap);
+    const char *const broken = check_heap(heap);
+    if (broken != NULL) {
+        panic(heap, PANIC_CHECK, broken);
     }
+#endif
+#if ZMM_TRIMS
+    trim_sweep(heap);
+    quarantine_forget(heap);
 #endif
     huge_release_all(heap);
     chunk_record *const main_chunk = heap->main_chunk;
     request_clear_chunk(main_chunk);
-    chunk_record *chunk = main_chunk->next;
+    chunk_record *chunk = chunk_next(heap, main_chunk);
     while (chunk != main_chunk) {
-        chunk_record *const next = chunk->next;
+        chunk_record *const next = chunk_next(heap, chunk);
         request_clear_chunk(chunk);
         chunk_cache_push(heap, chunk);
         heap->chunk_count--;
@@ -133,8 +175,28 @@ static void request_drop_blocks(zmm_heap *heap) {
     main_chunk->next = main_chunk->prev = main_chunk;
 }
 
+#if ZMM_TRIMS
+/* The next request lives at other addresses, so that a pointer of this one finds nothing. Where no other chunk can be had
+ * (or where the embedder's storage chooses) the old one serves on. */
+static void request_change_chunks(zmm_heap *heap) {
+    chunk_record *const fresh = heap->storage == NULL ? storage_chunk_acquire(heap) : NULL;
+    if (fresh != NULL) {
+        while (heap->cached_chunks != NULL) {
+            chunk_cache_release_head(heap);
+        }
+        storage_chunk_release(heap, heap->main_chunk);
+        heap->main_chunk = fresh;
+        fresh->number = 0;
+        fresh->next = fresh->prev = fresh;
+    }
+}
+#endif
+
 ZMM_INTERNAL void request_end(zmm_heap *heap) {
     request_drop_blocks(heap);
+#if ZMM_TRIMS
+    request_change_chunks(heap);
+#endif
     heap->chunk_count_average = (heap->chunk_count_average + (double)heap->chunk_count_peak) / 2.0;
     while ((double)heap->cached_count + 0.9 > heap->chunk_count_average && heap->cached_chunks != NULL) {
         chunk_cache_release_head(heap);
@@ -177,6 +239,6 @@ ZMM_INTERNAL bool request_set_limit(zmm_heap *heap, size_t limit_bytes) {
             return true; /* PHP 8.2 forgets to store it here */
         }
     }
-    heap->limit_bytes = limit_bytes;
+    usage_set_limit(heap, limit_bytes);
     return true;
 }

@@ -1,6 +1,6 @@
 /* resize.c -- a block stays, shrinks or grows in place, or moves.
  *
- * Asks:    heap, huge, run, supply.
+ * Asks:    identify, heap, huge, run, supply.
  * Serves:  api.
  * Keeps:   every transition of zendmm.md section 11, with what each does to size and peak. A refused move leaves the
  *          old block as it was. */
@@ -8,71 +8,30 @@
 
 #include <string.h>
 
-static size_t resize_min(size_t left, size_t right) {
-    return left < right ? left : right;
-}
-
-/* old_bytes: the whole old block, slack included, as ZendMM copies it. peak hides that both blocks lived for a moment;
- * real_peak does not. */
-static void *resize_move(zmm_heap *heap, void *block, size_t old_bytes, size_t size_bytes, size_t copy_bytes) {
-    const size_t peak_bytes = heap->peak_bytes;
-    void *const moved = heap_alloc(heap, size_bytes);
-    if (moved == NULL) {
-        return NULL;
+static bool resize_large_in_place(zmm_heap *heap, const block_look *look, size_t size_bytes) {
+    if (size_bytes <= ZMM_SMALL_BYTES_MAX || size_bytes > ZMM_LARGE_BYTES_MAX) {
+        return false;
     }
-    memcpy(moved, block, resize_min(resize_min(old_bytes, size_bytes), copy_bytes));
-    heap_free(heap, block);
-    heap->peak_bytes = peak_bytes < heap->size_bytes ? heap->size_bytes : peak_bytes;
-    return moved;
-}
-
-static void *resize_small(zmm_heap *heap, void *block, uint32_t bin_index, size_t size_bytes, size_t copy_bytes) {
-    const size_t old_bytes = bin_bytes[bin_index];
-    if (size_bytes > old_bytes) {
-        return resize_move(heap, block, old_bytes, size_bytes, copy_bytes);
-    }
-    if (bin_index == 0 || size_bytes >= bin_bytes[bin_index - 1]) {
-        return block;
-    }
-    /* Into a smaller bin: here ZendMM lets the peak of both blocks stand. */
-    void *const moved = small_alloc(heap, bin_of_size(size_bytes));
-    if (moved != NULL) {
-        memcpy(moved, block, resize_min(size_bytes, copy_bytes));
-        heap_free(heap, block);
-    }
-    return moved;
-}
-
-static void *resize_large(zmm_heap *heap, void *block, position at, size_t size_bytes, size_t copy_bytes) {
-    chunk_record *const chunk = ground_chunk(at);
-    page_word *const word = &ground.words[at >> ZMM_PAGE_SHIFT];
-    const uint32_t old_pages = page_word_run_pages(*word);
-    if (size_bytes > ZMM_SMALL_BYTES_MAX && size_bytes <= ZMM_LARGE_BYTES_MAX) {
-        const uint32_t new_pages = (uint32_t)((size_bytes + ZMM_PAGE_BYTES - 1) / ZMM_PAGE_BYTES);
-        const uint32_t page_index = position_page(at);
-        if (new_pages == old_pages) {
-            return block;
+    chunk_record *const chunk = ground_chunk(look->at);
+    const uint32_t page_index = position_page(look->at);
+    const uint32_t old_pages = look->run_pages;
+    const uint32_t new_pages = (uint32_t)((size_bytes + ZMM_PAGE_BYTES - 1) / ZMM_PAGE_BYTES);
+    if (new_pages < old_pages) {
+        run_truncate(chunk, page_index, old_pages, new_pages);
+        usage_subtract(heap, (size_t)(old_pages - new_pages) * ZMM_PAGE_BYTES);
+    } else if (new_pages > old_pages) {
+        if (!run_extend(chunk, page_index, old_pages, new_pages)) {
+            return false;
         }
-        if (new_pages < old_pages) {
-            *word = page_word_large(heap->id, new_pages);
-            run_truncate(chunk, page_index, old_pages, new_pages);
-            usage_subtract(heap, (size_t)(old_pages - new_pages) * ZMM_PAGE_BYTES);
-            return block;
-        }
-        if (run_extend(chunk, page_index, old_pages, new_pages)) {
-            *word = page_word_large(heap->id, new_pages);
-            usage_add(heap, (size_t)(new_pages - old_pages) * ZMM_PAGE_BYTES);
-            return block;
-        }
+        usage_add(heap, (size_t)(new_pages - old_pages) * ZMM_PAGE_BYTES);
     }
-    return resize_move(heap, block, (size_t)old_pages * ZMM_PAGE_BYTES, size_bytes, copy_bytes);
+    ground.words[look->at >> ZMM_PAGE_SHIFT] = page_word_large(heap->id, new_pages);
+    return true;
 }
 
-/* True when the block was resized where it is; `refused` when it may not grow at all. */
 static bool resize_huge_in_place(zmm_heap *heap, huge_record *record, size_t size_bytes, bool *refused) {
     const size_t old_bytes = record->size_bytes;
     const size_t new_bytes = huge_round(size_bytes);
-    *refused = false;
     if (new_bytes < size_bytes) {
         refuse_overflow2(heap, size_bytes, ZMM_PAGE_BYTES);
         *refused = true;
@@ -99,49 +58,93 @@ static bool resize_huge_in_place(zmm_heap *heap, huge_record *record, size_t siz
         usage_map(heap, new_bytes - old_bytes);
         usage_add(heap, new_bytes - old_bytes);
     }
-    record->size_bytes = new_bytes;
+    huge_set_size(heap, record, new_bytes);
     return true;
 }
 
-static void *resize_huge(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
-    huge_record *const record = huge_find(heap, block);
-    if (record == NULL) {
-        panic(heap, "not a block of this heap", block);
+ZMM_INTERNAL bool resize_in_place(zmm_heap *heap, const block_look *look, size_t size_bytes, bool *refused) {
+    *refused = false;
+    switch (look->kind) {
+    case BLOCK_SMALL:
+        /* A slot is kept down to the size of the next smaller class. */
+        return size_bytes <= look->block_bytes &&
+               (look->bin_index == 0 || size_bytes >= bin_bytes[look->bin_index - 1]);
+    case BLOCK_LARGE:
+        return resize_large_in_place(heap, look, size_bytes);
+    default:
+        return size_bytes > ZMM_LARGE_BYTES_MAX && resize_huge_in_place(heap, look->huge, size_bytes, refused);
     }
-    if (size_bytes > ZMM_LARGE_BYTES_MAX) {
-        bool refused;
-        if (resize_huge_in_place(heap, record, size_bytes, &refused)) {
-            return block;
-        }
-        if (refused) {
-            return NULL;
-        }
+}
+
+/* ---- moving; with trims, trim.c moves ----------------------------------------------------------------------------------- */
+#if !ZMM_TRIMS
+
+static size_t resize_min(size_t left, size_t right) {
+    return left < right ? left : right;
+}
+
+/* old_bytes: the whole old block, slack included, as ZendMM copies it. peak hides that both blocks lived for a moment;
+ * real_peak does not. */
+static void *resize_move(zmm_heap *heap, void *block, size_t old_bytes, size_t size_bytes, size_t copy_bytes) {
+    const size_t peak_bytes = heap->peak_bytes;
+    void *const moved = heap_alloc(heap, size_bytes);
+    if (moved == NULL) {
+        return NULL;
     }
-    return resize_move(heap, block, record->size_bytes, size_bytes, copy_bytes);
+    memcpy(moved, block, resize_min(resize_min(old_bytes, size_bytes), copy_bytes));
+    heap_free(heap, block);
+    heap->peak_bytes = peak_bytes < heap->size_bytes ? heap->size_bytes : peak_bytes;
+    return moved;
+}
+
+#if ZMM_SEALED_LINKS
+/* Before a growing block is moved, the slot behind it is looked at: where it is free and its link is broken, the block
+ * was overrun, and its bytes are not worth copying. */
+static void resize_verify_neighbour(zmm_heap *heap, const char *block, const block_look *look) {
+    const char *const neighbour = block + look->block_bytes;
+    const position at = look->at + look->block_bytes;
+    const page_word *const words = &ground.words[at >> ZMM_PAGE_SHIFT];
+    if (at % ZMM_CHUNK_BYTES == 0 || at % ZMM_CHUNK_BYTES % ZMM_PAGE_BYTES + look->block_bytes > ZMM_PAGE_BYTES ||
+        (*words & ~PAGE_WORD_BACK_MASK) != page_word_small(heap->id, look->bin_index, 0) || live_test(at)) {
+        return;
+    }
+    if (!link_is_whole(neighbour, bin_is_tiny(look->bin_index))) {
+        panic(heap, PANIC_FREE_SLOT, neighbour);
+    }
+}
+#endif
+
+/* Into a smaller bin: here ZendMM lets the peak of both blocks stand. */
+static void *resize_to_smaller_bin(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
+    void *const moved = small_alloc(heap, bin_of_size(size_bytes));
+    if (moved != NULL) {
+        memcpy(moved, block, resize_min(size_bytes, copy_bytes));
+        heap_free(heap, block);
+    }
+    return moved;
 }
 
 ZMM_INTERNAL void *resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
     if (block == NULL) {
         return heap_alloc(heap, size_bytes);
     }
-    const position at = ground_locate(heap, block);
-    if (at == POSITION_NONE) {
-        return resize_huge(heap, block, size_bytes, copy_bytes);
+    const block_look look = identify(heap, block);
+    bool refused;
+    if (resize_in_place(heap, &look, size_bytes, &refused)) {
+        return block;
     }
-    if (ground_chunk(at)->heap != heap) {
-        panic(heap, "not a block of this heap", block);
+    if (refused) {
+        return NULL;
     }
-    const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
-    if ((word & PAGE_WORD_SMALL) != 0) {
-#if ZMM_LIVE_BITS
-        if (at % ZMM_SLOT_ALIGNMENT_BYTES != 0 || !live_test(at)) {
-            panic(heap, "not a live slot", block);
+    if (look.kind == BLOCK_SMALL) {
+        if (size_bytes <= look.block_bytes) {
+            return resize_to_smaller_bin(heap, block, size_bytes, copy_bytes);
         }
+#if ZMM_SEALED_LINKS
+        resize_verify_neighbour(heap, block, &look);
 #endif
-        return resize_small(heap, block, page_word_bin(word), size_bytes, copy_bytes);
     }
-    if ((word & PAGE_WORD_LARGE) == 0 || at % ZMM_PAGE_BYTES != 0) {
-        panic(heap, "not the start of a block", block);
-    }
-    return resize_large(heap, block, at, size_bytes, copy_bytes);
+    return resize_move(heap, block, look.block_bytes, size_bytes, copy_bytes);
 }
+
+#endif

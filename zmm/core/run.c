@@ -1,7 +1,7 @@
 /* run.c -- finds, takes and gives back runs of pages in one chunk.
  *
  * Owns:    free_map, free_pages and free_tail of every chunk record.
- * Asks:    bits.
+ * Asks:    bits, ground's tables.
  * Serves:  supply (a run, or none), heap and gc (a run to give back), resize (longer or shorter in place).
  * Never:   maps memory, reads the limit, writes page words, or chooses what to do when nothing fits.
  *
@@ -11,9 +11,37 @@
  *                 run ends there. A run extended in place may end beyond it. (zendmm.md section 4) */
 #include "core.h"
 
+#if ZMM_GUARDS_METADATA
+/* free_pages and the free map tell the same count, so a change of either is seen before a run is taken. */
+static void run_verify_map(const chunk_record *chunk) {
+    if (bits_count(chunk->free_map) + chunk->free_pages != ZMM_CHUNK_PAGES) {
+        panic(chunk->heap, PANIC_FREE_MAP, chunk->free_map);
+    }
+}
+/* A gap in the free map is one in the page words too. */
+static void run_verify_gap(const chunk_record *chunk, uint32_t page_index, uint32_t run_pages) {
+    const page_word *const words = chunk_words(chunk) + page_index;
+    page_word any = 0;
+    for (uint32_t page = 0; page < run_pages; page++) {
+        any |= words[page];
+    }
+    if (any != 0) {
+        panic(chunk->heap, PANIC_PAGE_MAP, words);
+    }
+}
+#else
+static inline void run_verify_map(const chunk_record *chunk) {
+    (void)chunk;
+}
+static inline void run_verify_gap(const chunk_record *chunk, uint32_t page_index, uint32_t run_pages) {
+    (void)chunk, (void)page_index, (void)run_pages;
+}
+#endif
+
 /* Best fit from low to high: the first gap of exactly run_pages wins at once; among longer ones the shortest, then the
  * lowest. The gap at the end of the chunk is taken only when it is shorter than every remembered one. */
 ZMM_INTERNAL uint32_t run_find(chunk_record *chunk, uint32_t run_pages) {
+    run_verify_map(chunk);
     const uint64_t *const map = chunk->free_map;
     uint32_t best_page = 0;
     uint32_t best_pages = ZMM_CHUNK_PAGES;
@@ -49,6 +77,7 @@ ZMM_INTERNAL void run_take(chunk_record *chunk, uint32_t page_index, uint32_t ru
     zmm_assert(bits_all_clear(chunk->free_map, page_index, run_pages)); /* RUN-1 */
     zmm_assert(chunk->free_pages >= run_pages);                         /* RUN-2 */
 
+    run_verify_gap(chunk, page_index, run_pages);
     bits_assign(chunk->free_map, page_index, run_pages, true);
     chunk->free_pages -= run_pages;
     if (page_index == chunk->free_tail) {
@@ -61,6 +90,7 @@ ZMM_INTERNAL void run_give_back(chunk_record *chunk, uint32_t page_index, uint32
     zmm_assert(page_index + run_pages <= ZMM_CHUNK_PAGES);
     zmm_assert(bits_next(chunk->free_map, page_index, false) >= page_index + run_pages); /* RUN-1 */
 
+    run_verify_map(chunk);
     bits_assign(chunk->free_map, page_index, run_pages, false);
     chunk->free_pages += run_pages;
     if (chunk->free_tail == page_index + run_pages) {
@@ -74,6 +104,7 @@ ZMM_INTERNAL bool run_extend(chunk_record *chunk, uint32_t page_index, uint32_t 
         !bits_all_clear(chunk->free_map, page_index + old_pages, added_pages)) {
         return false;
     }
+    run_verify_gap(chunk, page_index + old_pages, added_pages);
     bits_assign(chunk->free_map, page_index + old_pages, added_pages, true);
     chunk->free_pages -= added_pages;
     return true;

@@ -9,11 +9,11 @@ ZMM_INTERNAL ZMM_COLD void *small_alloc_odd(zmm_heap *heap, uint32_t bin_index) 
     void *const slot = *head;
     const position at = ground_locate(heap, slot);
     if (at == POSITION_NONE || at % ZMM_SLOT_ALIGNMENT_BYTES != 0) {
-        panic(heap, "a free list leads out of the heap", slot);
+        panic(heap, PANIC_LIST_ASTRAY, slot);
     }
 #if ZMM_LIVE_BITS
     if (live_exchange(live_word(at), at >> ZMM_SLOT_SHIFT, true)) {
-        panic(heap, "a free list leads to a live slot", slot);
+        panic(heap, PANIC_LIST_LIVE, slot);
     }
 #endif
     *head = link_next(heap, slot, bin_is_tiny(bin_index));
@@ -41,7 +41,7 @@ ZMM_INTERNAL ZMM_COLD void *small_alloc_slow(zmm_heap *heap, uint32_t bin_index)
     }
     void *const slot = bin_carve(heap, bin_index, chunk, page_index);
 #if ZMM_LIVE_BITS
-    const position at = chunk_position(chunk, page_index);
+    const position at = ground_locate(heap, slot);
     live_exchange(live_word(at), at >> ZMM_SLOT_SHIFT, true);
 #endif
     return slot;
@@ -51,8 +51,13 @@ ZMM_INTERNAL void small_free_at(zmm_heap *heap, void *slot, position at) {
     const uint32_t bin_index = page_word_bin(ground.words[at >> ZMM_PAGE_SHIFT]);
 #if ZMM_LIVE_BITS
     if (at % ZMM_SLOT_ALIGNMENT_BYTES != 0 || !live_exchange(live_word(at), at >> ZMM_SLOT_SHIFT, false)) {
-        panic(heap, "not a live slot", slot);
+        panic(heap, PANIC_NOT_LIVE, slot);
     }
 #endif
     small_push(heap, slot, bin_index, bin_is_tiny(bin_index));
+#if ZMM_TRIMS
+    if (bin_bytes[bin_index] >= TRIM_SLOT_BYTES_MIN) {
+        trim_set_state(heap, slot, bin_bytes[bin_index], TRIM_STATE_FREE);
+    }
+#endif
 }

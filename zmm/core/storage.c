@@ -20,7 +20,7 @@ static chunk_record *storage_chunk_adopt(zmm_heap *heap) {
 
 ZMM_INTERNAL chunk_record *storage_chunk_acquire(zmm_heap *heap) {
     chunk_record *const chunk =
-        heap->has_storage || ground_range_is_full() ? storage_chunk_adopt(heap) : ground_chunk_take();
+        heap->storage != NULL || ground_range_is_full() ? storage_chunk_adopt(heap) : ground_chunk_take();
     if (chunk != NULL) {
         chunk->heap = heap;
         chunk->mapping_index = heap->mapping_count++;
@@ -41,30 +41,30 @@ ZMM_INTERNAL void storage_chunk_release(zmm_heap *heap, chunk_record *chunk) {
 }
 
 ZMM_INTERNAL void *storage_huge_acquire(zmm_heap *heap, size_t size_bytes) {
-    return heap->has_storage ? heap->storage.handlers.chunk_alloc(&heap->storage, size_bytes, ZMM_CHUNK_BYTES)
+    return heap->storage != NULL ? heap->storage->handlers.chunk_alloc(heap->storage, size_bytes, ZMM_CHUNK_BYTES)
                              : kernel()->map(size_bytes, ZMM_CHUNK_BYTES);
 }
 
 ZMM_INTERNAL void storage_huge_release(zmm_heap *heap, void *block, size_t size_bytes) {
-    if (heap->has_storage) {
-        heap->storage.handlers.chunk_free(&heap->storage, block, size_bytes);
+    if (heap->storage != NULL) {
+        heap->storage->handlers.chunk_free(heap->storage, block, size_bytes);
     } else {
         kernel()->unmap(block, size_bytes);
     }
 }
 
 ZMM_INTERNAL bool storage_huge_truncate(zmm_heap *heap, void *block, size_t old_bytes, size_t new_bytes) {
-    if (!heap->has_storage) {
+    if (heap->storage == NULL) {
         return kernel()->truncate(block, old_bytes, new_bytes);
     }
-    return heap->storage.handlers.chunk_truncate != NULL &&
-           heap->storage.handlers.chunk_truncate(&heap->storage, block, old_bytes, new_bytes);
+    return heap->storage->handlers.chunk_truncate != NULL &&
+           heap->storage->handlers.chunk_truncate(heap->storage, block, old_bytes, new_bytes);
 }
 
 ZMM_INTERNAL bool storage_huge_extend(zmm_heap *heap, void *block, size_t old_bytes, size_t new_bytes) {
-    if (!heap->has_storage) {
+    if (heap->storage == NULL) {
         return kernel()->extend(block, old_bytes, new_bytes);
     }
-    return heap->storage.handlers.chunk_extend != NULL &&
-           heap->storage.handlers.chunk_extend(&heap->storage, block, old_bytes, new_bytes);
+    return heap->storage->handlers.chunk_extend != NULL &&
+           heap->storage->handlers.chunk_extend(heap->storage, block, old_bytes, new_bytes);
 }

@@ -96,6 +96,18 @@ static bool walk_is_free_slot(const zmm_heap *heap, uint32_t bin_index, const vo
     return slot != NULL;
 }
 
+/* What the user may use of a live block: with trims what was asked for, as far as its state word can be read. */
+static size_t walk_usable_bytes(const zmm_heap *heap, const void *block, size_t inner_bytes) {
+#if ZMM_TRIMS
+    if (inner_bytes >= TRIM_SLOT_BYTES_MIN) {
+        const uint64_t requested_bytes = trim_get_state(heap, block, inner_bytes);
+        return requested_bytes <= inner_bytes ? requested_bytes : 0;
+    }
+#endif
+    (void)heap, (void)block;
+    return inner_bytes;
+}
+
 static zmm_place walk_place_in_chunk(const zmm_heap *heap, position at, const void *address) {
     zmm_place place = {.kind = ZMM_PLACE_NONE};
     const chunk_record *const chunk = ground_chunk(at);
@@ -124,12 +136,13 @@ static zmm_place walk_place_in_chunk(const zmm_heap *heap, position at, const vo
     (void)address;
     (void)walk_is_free_slot;
     if (is_live) {
+        const size_t usable_bytes = walk_usable_bytes(heap, address, block_bytes);
         place = (zmm_place){
             .kind = is_small ? ZMM_PLACE_SMALL : ZMM_PLACE_LARGE,
             .mapping_index = chunk->mapping_index,
             .page_index = page_index,
             .slot_index = is_small ? (uint32_t)(run_offset / block_bytes) : 0,
-            .block_bytes = block_bytes,
+            .block_bytes = usable_bytes,
             .offset_bytes = at % ZMM_CHUNK_BYTES,
         };
     }
@@ -145,7 +158,8 @@ ZMM_INTERNAL zmm_place walk_place(const zmm_heap *heap, const void *address) {
     if (huge == NULL || address == NULL) {
         return (zmm_place){.kind = ZMM_PLACE_NONE};
     }
-    return (zmm_place){.kind = ZMM_PLACE_HUGE, .mapping_index = huge->mapping_index, .block_bytes = huge->size_bytes};
+    const size_t usable_bytes = walk_usable_bytes(heap, address, huge->size_bytes);
+    return (zmm_place){.kind = ZMM_PLACE_HUGE, .mapping_index = huge->mapping_index, .block_bytes = usable_bytes};
 }
 
 ZMM_INTERNAL bool walk_owns(const zmm_heap *heap, const void *address) {

@@ -67,6 +67,7 @@ typedef struct zmm_options {
     const zmm_storage_handlers *handlers; /* NULL: memory from the kernel */
     const void *storage_data;             /* copied behind the storage record when storage_data_bytes > 0 and it is not NULL */
     size_t storage_data_bytes;
+    bool wipes; /* level hardened: freed blocks are zeroed, and writes into them found later (also: ZMM_WIPE=1) */
 } zmm_options;
 
 /* A new heap with one empty chunk; `options` may be NULL. NULL when no memory can be had, after the line
@@ -94,6 +95,9 @@ ZMM_API char *zmm_heap_strdup(zmm_heap *heap, const char *text);
 ZMM_API char *zmm_heap_strndup(zmm_heap *heap, const char *text, size_t length_bytes);
 /* block == NULL is ignored. */
 ZMM_API void zmm_heap_free(zmm_heap *heap, void *block);
+/* The same for a caller who knows the size the block was asked for: one of another size class panics from level release
+ * on. (PHP's _efree_N and _efree_large, which trust the size.) */
+ZMM_API void zmm_heap_free_sized(zmm_heap *heap, void *block, size_t size_bytes);
 /* The usable bytes of a live block. Panics when `block` is not one (as far as the level checks that). */
 ZMM_API size_t zmm_heap_block_size(zmm_heap *heap, const void *block);
 
@@ -221,6 +225,7 @@ ZMM_API void *zmm_ecalloc(size_t count, size_t size_bytes);
 ZMM_API void *zmm_erealloc(void *block, size_t size_bytes);
 ZMM_API void *zmm_erealloc2(void *block, size_t size_bytes, size_t copy_bytes);
 ZMM_API void zmm_efree(void *block);
+ZMM_API void zmm_efree_sized(void *block, size_t size_bytes);
 ZMM_API void *zmm_safe_emalloc(size_t count, size_t size_bytes, size_t offset_bytes);
 ZMM_API void *zmm_safe_erealloc(void *block, size_t count, size_t size_bytes, size_t offset_bytes);
 ZMM_API char *zmm_estrdup(const char *text);
@@ -240,10 +245,39 @@ ZMM_API char *zmm_estrndup(const char *text, size_t length_bytes);
 
 /* ---- corruption -------------------------------------------------------------------------------------------------- */
 
-/* Called instead of print-and-abort when corruption is found, with the reason (a static phrase); it should not return
- * (if it does, the process aborts). For tests and embedders. */
+/* All that is known about a panic. Pointers are for looking at, not for use. */
+typedef struct zmm_panic {
+    const char *reason;  /* a fixed phrase: "not a live slot", "a free slot was written to", ... */
+    const char *hint;    /* what to do about it, or NULL */
+    const char *owner;   /* whom the address belongs to: "this heap", "another heap", "libc", "the stack", ... */
+    const void *address; /* the address that was passed, or where the damage is */
+    const zmm_heap *heap, *owner_heap;
+    const void *block;      /* start of the block or slot the address lies in, NULL when there is none */
+    size_t block_bytes;     /* its usable size */
+    size_t requested_bytes; /* what was asked for; SIZE_MAX where the level does not keep it */
+    bool block_is_live;
+    int32_t bin_index; /* -1: not a slot */
+    uint32_t mapping_index, page_index, slot_index;
+    bool has_values; /* expected and found are set */
+    uint64_t expected, found;
+    const void *alloc_site, *free_site; /* return addresses of the calls, where the level keeps them */
+} zmm_panic;
+
+/* Called before anything is printed, with the reason; it should not return (longjmp, exit). When it does, the report goes
+ * to stderr and the process aborts. For tests and embedders; zmm_panic_report tells the rest. */
 typedef void (*zmm_panic_hook)(zmm_heap *heap, const char *reason, const void *address, void *context);
 ZMM_API void zmm_set_panic_hook(zmm_panic_hook hook, void *context);
+
+/* The report of the panic going on in this thread; for use in a hook. It never allocates. */
+ZMM_API void zmm_panic_report(zmm_panic *report);
+/* Writes the report as the text that a panic prints, NUL-terminated and cut to text_bytes; returns its full length. The
+ * first line is "zend_mm_heap corrupted" in edition php-8.2 and at level fast, else "zmm: heap corruption: REASON". */
+ZMM_API size_t zmm_panic_text(const zmm_panic *report, char *text, size_t text_bytes);
+
+/* For tests only: the address of one of the allocator's own records, so that a test can overwrite it: "page_word",
+ * "free_map", "bin_head", "chunk_next", "chunk_free_pages", "chunk_heap", "limit", "huge_size", "cached_next", "handler".
+ * NULL when there is none, or none that is writable. */
+ZMM_API void *zmm_test_meta(zmm_heap *heap, const char *kind, const void *block);
 
 /* ---- the kernel seam --------------------------------------------------------------------------------------------- */
 
@@ -260,6 +294,7 @@ typedef struct zmm_kernel {
     void (*unmap)(void *address, size_t size_bytes);
     bool (*extend)(void *address, size_t old_bytes, size_t new_bytes); /* in place only */
     bool (*truncate)(void *address, size_t old_bytes, size_t new_bytes);
+    bool (*protect)(void *address, size_t size_bytes); /* makes it read-only; NULL in a fake kernel: left writable */
     uint64_t (*random)(void); /* 64 unpredictable bits; NULL in a fake kernel: a constant instead */
 } zmm_kernel;
 ZMM_API void zmm_set_kernel(const zmm_kernel *kernel);
@@ -294,6 +329,9 @@ typedef struct zmm_api {
     void (*heap_clear_refusal)(zmm_heap *);
     size_t (*refusal_text)(const zmm_refusal *, char *, size_t);
     void (*set_panic_hook)(zmm_panic_hook, void *);
+    void (*panic_report)(zmm_panic *);
+    size_t (*panic_text)(const zmm_panic *, char *, size_t);
+    void (*heap_free_sized)(zmm_heap *, void *, size_t);
     void (*set_kernel)(const zmm_kernel *);
 } zmm_api;
 

@@ -1,0 +1,60 @@
+/* identify.c -- what an address is to this heap: a live slot, a large run or a huge block; anything else is a panic.
+ *
+ * Asks:    ground, bin's tables, huge.
+ * Serves:  heap, resize: every call that takes a block, but for the fast path of free.
+ * Keeps:   one place in which an address is believed. Level fast believes what PHP 8.2 does. */
+#include "core.h"
+
+static void identify_slot(zmm_heap *heap, block_look *look, const void *block) {
+    const page_word word = ground.words[look->at >> ZMM_PAGE_SHIFT];
+    look->bin_index = page_word_bin(word);
+    if (look->bin_index >= ZMM_BIN_COUNT ||
+        (word & ~PAGE_WORD_BACK_MASK) != page_word_small(heap->id, look->bin_index, 0)) {
+        panic(heap, PANIC_PAGE_MAP, block);
+    }
+#if ZMM_LIVE_BITS
+    if (look->at % ZMM_SLOT_ALIGNMENT_BYTES != 0 || !live_test(look->at)) {
+        panic(heap, PANIC_NOT_LIVE, block);
+    }
+#endif
+    look->block_bytes = bin_bytes[look->bin_index];
+}
+
+static void identify_large(zmm_heap *heap, block_look *look, const void *block) {
+    const page_word word = ground.words[look->at >> ZMM_PAGE_SHIFT];
+    if ((word & PAGE_WORD_LARGE) == 0 || look->at % ZMM_PAGE_BYTES != 0) {
+        panic(heap, PANIC_NOT_START, block);
+    }
+    look->run_pages = page_word_run_pages(word);
+    if (word == (page_word_large(heap->id, look->run_pages) | PAGE_WORD_WAITING)) {
+        panic(heap, PANIC_NOT_LIVE, block);
+    }
+    if (word != page_word_large(heap->id, look->run_pages)) {
+        panic(heap, PANIC_PAGE_MAP, block);
+    }
+    look->block_bytes = (size_t)look->run_pages * ZMM_PAGE_BYTES;
+}
+
+ZMM_INTERNAL block_look identify(zmm_heap *heap, const void *block) {
+    block_look look = {.at = ground_locate(heap, block)};
+    if (look.at == POSITION_NONE) {
+        look.kind = BLOCK_HUGE;
+        look.huge = huge_find(heap, block);
+        if (look.huge == NULL) {
+            panic(heap, PANIC_NOT_OURS, block);
+        }
+        look.block_bytes = look.huge->size_bytes;
+        return look;
+    }
+    if (ground_chunk(look.at)->heap != heap) {
+        panic(heap, PANIC_NOT_OURS, block);
+    }
+    if ((ground.words[look.at >> ZMM_PAGE_SHIFT] & PAGE_WORD_SMALL) != 0) {
+        look.kind = BLOCK_SMALL;
+        identify_slot(heap, &look, block);
+    } else {
+        look.kind = BLOCK_LARGE;
+        identify_large(heap, &look, block);
+    }
+    return look;
+}

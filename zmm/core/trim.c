@@ -1,0 +1,223 @@
+/* trim.c -- the block calls of the faces at levels hardened and debug: trims are armed, verified and kept in step.
+ *
+ * Asks:    heap, resize, identify, quarantine.
+ * Serves:  api (block_alloc and its kin), request (the sweep).
+ * Changes: every block takes up TRIM_BYTES more than asked for, so it may lie in another bin than at level release; its
+ *          usable size is what was asked for; freed blocks count as used until they leave quarantine. */
+#include "core.h"
+
+#if ZMM_TRIMS
+
+#include <string.h>
+
+static inline bool trim_inner_bytes(zmm_heap *heap, size_t size_bytes, size_t *inner_bytes) {
+    if (size_bytes > SIZE_MAX - TRIM_BYTES) {
+        refuse_overflow2(heap, size_bytes, TRIM_BYTES);
+        return false;
+    }
+    *inner_bytes = size_bytes + TRIM_BYTES;
+    *inner_bytes = *inner_bytes < TRIM_INNER_BYTES_MIN ? TRIM_INNER_BYTES_MIN : *inner_bytes;
+    return true;
+}
+
+/* What a block of that inner size really takes up. */
+static size_t trim_class_bytes(size_t inner_bytes) {
+    return inner_bytes <= ZMM_SMALL_BYTES_MAX ? bin_bytes[bin_of_size(inner_bytes)] : huge_round(inner_bytes);
+}
+
+static inline void trim_note_site(const void *block, size_t inner_bytes, uint32_t which) {
+#if ZMM_SITES
+    trim_sites(block, inner_bytes)[which] = site_now;
+#else
+    (void)block, (void)inner_bytes, (void)which;
+#endif
+}
+
+/* The requested size of a live block whose trims are whole; a panic otherwise. */
+static inline size_t trim_verify(zmm_heap *heap, const void *block, size_t inner_bytes) {
+    const uint64_t requested_bytes = trim_get_state(heap, block, inner_bytes);
+    if (requested_bytes > inner_bytes - TRIM_CANARY_BYTES - sizeof(uint64_t)) {
+        panic(heap, PANIC_OVERRUN, block);
+    }
+    uint64_t canary;
+    memcpy(&canary, (const char *)block + requested_bytes, sizeof(canary));
+    if (canary != trim_canary(heap, (const char *)block + requested_bytes)) {
+        panic(heap, PANIC_OVERRUN, block);
+    }
+    return requested_bytes;
+}
+
+/* The slot below ends where this one starts: a write before a block is a write into that slot's state word. */
+static inline void trim_verify_lower(zmm_heap *heap, const void *block, const block_look *look) {
+    if (look->kind != BLOCK_SMALL || look->at % ZMM_PAGE_BYTES < look->block_bytes) {
+        return;
+    }
+    const void *const lower = (const char *)block - look->block_bytes;
+    if ((trim_get_state(heap, lower, look->block_bytes) & ~TRIM_STATE_FREE) > look->block_bytes) {
+        panic(heap, PANIC_OVERRUN, lower);
+    }
+}
+
+/* Slots, whose state word must still say "free" and is rewritten with the same seal. */
+static inline void *trim_alloc_slot(zmm_heap *heap, size_t inner_bytes, size_t size_bytes) {
+    const uint32_t bin_index = bin_of_size(inner_bytes);
+    char *const slot = small_alloc(heap, bin_index);
+    if (ZMM_UNLIKELY(slot == NULL)) {
+        return NULL;
+    }
+    const size_t slot_bytes = bin_bytes[bin_index];
+    uint64_t *const word = trim_state(slot, slot_bytes);
+    const uint64_t seal = trim_seal(heap, word);
+    const uint64_t state = *word ^ seal;
+    if (ZMM_UNLIKELY((state ^ TRIM_STATE_FREE) > slot_bytes)) {
+        panic(heap, PANIC_FREED_WRITTEN, slot);
+    }
+    *word = size_bytes ^ seal;
+    const uint64_t canary = trim_canary(heap, slot + size_bytes);
+    memcpy(slot + size_bytes, &canary, sizeof(canary));
+    trim_note_site(slot, slot_bytes, 0);
+    trim_note_site(slot, slot_bytes, 1);
+    return slot;
+}
+
+static ZMM_COLD void *trim_alloc_beyond_small(zmm_heap *heap, size_t inner_bytes, size_t size_bytes) {
+    void *const block = heap_alloc(heap, inner_bytes);
+    if (block != NULL) {
+        inner_bytes = trim_class_bytes(inner_bytes);
+        trim_arm(heap, block, inner_bytes, size_bytes);
+        trim_note_site(block, inner_bytes, 0);
+        trim_note_site(block, inner_bytes, 1);
+    }
+    return block;
+}
+
+static void *trim_alloc_once(zmm_heap *heap, size_t inner_bytes, size_t size_bytes) {
+    return ZMM_LIKELY(inner_bytes <= ZMM_SMALL_BYTES_MAX) ? trim_alloc_slot(heap, inner_bytes, size_bytes)
+                                                          : trim_alloc_beyond_small(heap, inner_bytes, size_bytes);
+}
+
+ZMM_INTERNAL void *trim_alloc(zmm_heap *heap, size_t size_bytes) {
+    size_t inner_bytes;
+    if (ZMM_UNLIKELY(!trim_inner_bytes(heap, size_bytes, &inner_bytes))) {
+        return NULL;
+    }
+    void *block = trim_alloc_once(heap, inner_bytes, size_bytes);
+    if (ZMM_UNLIKELY(block == NULL) && quarantine_flush(heap)) {
+        block = trim_alloc_once(heap, inner_bytes, size_bytes);
+    }
+    return block;
+}
+
+ZMM_INTERNAL void trim_free(zmm_heap *heap, void *block) {
+    if (block == NULL) {
+        return;
+    }
+    block_look look;
+    const uint64_t granule = ground_granule(block);
+    if (ZMM_LIKELY(ground_has_granule(granule)) &&
+        ZMM_LIKELY(((*page_word_of_address(block) ^ heap->small_words[*(const uint8_t *)page_word_of_address(block)]) &
+                    ~PAGE_WORD_BACK_MASK) == 0)) {
+        const uint32_t bin_index = *(const uint8_t *)page_word_of_address(block);
+        look = (block_look){.kind = BLOCK_SMALL,
+                            .at = granule << ZMM_SLOT_SHIFT,
+                            .bin_index = bin_index,
+                            .block_bytes = bin_bytes[bin_index]};
+        if (!live_test(look.at)) {
+            panic(heap, PANIC_NOT_LIVE, block);
+        }
+    } else {
+        look = identify(heap, block);
+    }
+    const size_t requested_bytes = trim_verify(heap, block, look.block_bytes);
+    trim_verify_lower(heap, block, &look);
+    trim_note_site(block, look.block_bytes, 1);
+    if (look.kind == BLOCK_HUGE) {
+        huge_free(heap, block); /* unmapped at once: every later access is a fault */
+    } else {
+        quarantine_take(heap, block, &look, requested_bytes);
+    }
+}
+
+ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
+    if (block == NULL) {
+        return trim_alloc(heap, size_bytes);
+    }
+    const block_look look = identify(heap, block);
+    const size_t old_bytes = trim_verify(heap, block, look.block_bytes);
+    trim_verify_lower(heap, block, &look);
+    size_t inner_bytes;
+    if (!trim_inner_bytes(heap, size_bytes, &inner_bytes)) {
+        return NULL;
+    }
+    bool refused;
+    if (resize_in_place(heap, &look, inner_bytes, &refused)) {
+        const size_t class_bytes = look.kind == BLOCK_SMALL ? look.block_bytes : trim_class_bytes(inner_bytes);
+        trim_arm(heap, block, class_bytes, size_bytes);
+        trim_note_site(block, class_bytes, 0);
+        trim_note_site(block, class_bytes, 1);
+        return block;
+    }
+    void *const moved = refused ? NULL : trim_alloc(heap, size_bytes);
+    if (moved != NULL) {
+        size_t kept_bytes = old_bytes < size_bytes ? old_bytes : size_bytes;
+        kept_bytes = kept_bytes < copy_bytes ? kept_bytes : copy_bytes;
+        memcpy(moved, block, kept_bytes);
+        trim_free(heap, block);
+    }
+    return moved;
+}
+
+ZMM_INTERNAL size_t trim_block_size(zmm_heap *heap, const void *block) {
+    return trim_verify(heap, block, identify(heap, block).block_bytes);
+}
+
+/* ---- the sweep at the end of a request ------------------------------------------------------------------------------------ */
+
+static void trim_sweep_run(zmm_heap *heap, const chunk_record *chunk, uint32_t page_index, uint32_t bin_index) {
+    const size_t slot_bytes = bin_bytes[bin_index];
+    position at = chunk_position(chunk, page_index);
+    const char *slot = chunk_page(chunk, page_index);
+    for (uint32_t index = 0; index < bin_elements[bin_index]; index++) {
+        if (live_test(at)) {
+            trim_verify(heap, slot, slot_bytes);
+        } else if ((trim_get_state(heap, slot, slot_bytes) & ~TRIM_STATE_FREE) > slot_bytes) {
+            panic(heap, PANIC_FREED_WRITTEN, slot);
+        }
+        at += slot_bytes;
+        slot += slot_bytes;
+    }
+}
+
+static void trim_sweep_chunk(zmm_heap *heap, const chunk_record *chunk) {
+    const page_word *const words = chunk_words(chunk);
+    uint32_t page_index = bits_next(chunk->free_map, ZMM_HEADER_PAGES, true);
+    while (page_index < ZMM_CHUNK_PAGES) {
+        const page_word word = words[page_index];
+        uint32_t run_pages = page_word_run_pages(word);
+        if ((word & PAGE_WORD_SMALL) != 0) {
+            const uint32_t bin_index = page_word_bin(word);
+            run_pages = bin_pages[bin_index];
+            if (bin_bytes[bin_index] >= TRIM_SLOT_BYTES_MIN) {
+                trim_sweep_run(heap, chunk, page_index, bin_index);
+            }
+        } else if ((word & PAGE_WORD_WAITING) == 0) {
+            trim_verify(heap, chunk_page(chunk, page_index), (size_t)run_pages * ZMM_PAGE_BYTES);
+        }
+        page_index = bits_next(chunk->free_map, page_index + (run_pages > 0 ? run_pages : 1), true);
+    }
+}
+
+/* Every block that still lives, and every slot that does not, is looked at once more before all of it goes. */
+ZMM_INTERNAL void trim_sweep(zmm_heap *heap) {
+    quarantine_flush(heap);
+    const chunk_record *chunk = heap->main_chunk;
+    do {
+        trim_sweep_chunk(heap, chunk);
+        chunk = chunk_next(heap, chunk);
+    } while (chunk != heap->main_chunk);
+    for (const huge_record *huge = heap->huge_list; huge != NULL; huge = huge->next) {
+        trim_verify(heap, huge->block, huge->size_bytes);
+    }
+}
+
+#endif
