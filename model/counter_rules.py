@@ -110,7 +110,8 @@ def limit_is_kept(before: Before, _operation: Operation, row: RowLike) -> Findin
     last = before.last
     if row[REAL] <= last[REAL] or row[REAL] <= row[LIMIT] or last[REAL] > last[LIMIT]:
         return None
-    if before.huge_change == 1 and row[CHUNKS] > last[CHUNKS] and row[REAL] - CHUNK_BYTES <= row[LIMIT]:
+    two_mappings = row[CALLS] - last[CALLS] > 1  # gc may have given a chunk back: their number does not tell
+    if before.huge_change == 1 and two_mappings and row[REAL] - CHUNK_BYTES <= row[LIMIT]:
         return None  # the list node's own chunk is weighed before the huge block is counted
     return f"{row[LIMIT]} at most", str(row[REAL])
 

@@ -48,7 +48,7 @@ def parse_seed(seed: int) -> int:
 
 
 Target = Annotated[
-    str, typer.Option("--target", metavar="NAME", help="zmm, zmm:fast, zmm:debug, php, php:PATH, libc, malloc:PATH")
+    str, typer.Option("--target", metavar="NAME", help="zmm, zmm:LEVEL, zmm:PATH, php, php:PATH, libc, malloc:PATH")
 ]
 Edition = Annotated[
     str | None,

@@ -16,6 +16,7 @@ struct block {
 static unsigned char attacker[4096];
 static struct block live[16384];
 static int live_count;
+static struct block foreign; /* a mapping that no allocator owns */
 
 static void say(const char *text)
 {
@@ -139,6 +140,9 @@ static void enter(struct block *block, void *answer, uint64_t size)
     }
     if (block->address - (uint64_t)(uintptr_t)attacker < sizeof attacker) {
         fprintf(stderr, "ALIEN: an allocation lies in the attacker's buffer\n");
+    }
+    if (block->address - foreign.address < foreign.size) {
+        fprintf(stderr, "ALIEN: an allocation lies in a foreign mapping\n");
     }
     if (size < (uint64_t)1 << 30) {
         memset(answer, 0x55, size);
@@ -336,6 +340,7 @@ UNUSED void do_map(int heap, struct block *block, uint64_t size)
     void *mapping = mmap(NULL, size + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     (void)heap;
     block->address = ((uint64_t)(uintptr_t)mapping + alignment - 1) & ~(alignment - 1);
+    foreign = (struct block){block->address, size, size};
 }
 
 /* Copies the chunk's first page, where PHP keeps its page map; each page becomes a run like the block's. */

@@ -273,14 +273,6 @@ static inline void link_set(const zmm_heap *heap, void *slot, bool is_tiny, cons
 #endif
 }
 
-<<<<<<< HEAD
-/* ---- bin.c: size classes; carving a run into slots ------------------------------------------------------------------- */
-#ifdef ZMM_SEPARATE
-extern ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT];
-extern ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT];
-extern ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT];
-extern ZMM_INTERNAL const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
-=======
 /* ---- trim (inline): what lies around a user's block at levels hardened and debug ---------------------------------------
  *   block            [ requested bytes ][ canary, 8 ] ... slack ... [ sites, 16, debug ][ state, 8 ] end of slot or run
  * The canary is keyed by its address, so it repeats nowhere, and its first byte is never 0. The state word holds the
@@ -334,28 +326,12 @@ static inline void trim_arm_own(const zmm_heap *heap, void *block, size_t inner_
 #endif
 }
 
-#if ZMM_LIVE_BITS
-static inline uint64_t *live_word(position at) {
-    return &ground.live[at >> (ZMM_SLOT_SHIFT + 6)];
-}
-static inline uint64_t live_mask(position at) {
-    return (uint64_t)1 << ((at >> ZMM_SLOT_SHIFT) % 64);
-}
-static inline bool live_test(position at) {
-    return (*live_word(at) & live_mask(at)) != 0;
-}
-/* Sets or clears the bit of granule % 64 and tells what it was. Compilers do not find the instruction by themselves. */
-static inline bool live_exchange(uint64_t *word, uint64_t granule, bool value) {
-    bool before;
-#if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__)
-    uint64_t bits = *word;
-    if (value) {
-        __asm__("btsq %2, %0" : "+r"(bits), "=@ccc"(before) : "r"(granule));
-    } else {
-        __asm__("btrq %2, %0" : "+r"(bits), "=@ccc"(before) : "r"(granule));
-    }
-    *word = bits;
->>>>>>> hardening
+/* ---- bin.c: size classes; carving a run into slots ------------------------------------------------------------------- */
+#ifdef ZMM_SEPARATE
+extern ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT];
+extern ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT];
+extern ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT];
+extern ZMM_INTERNAL const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
 #else
 static const uint16_t bin_bytes[ZMM_BIN_COUNT];
 static const uint16_t bin_elements[ZMM_BIN_COUNT];
