@@ -28,30 +28,50 @@ static void kernel_unmap(void *address, size_t size_bytes) {
     }
 }
 
-/* Maps with the given protection at an alignment: a lucky first try, else a larger mapping with head and tail cut. */
+/* From level release on every mapping has an inaccessible page on both sides. */
+#define KERNEL_GUARD_BYTES (ZMM_GUARDS_METADATA ? ZMM_PAGE_BYTES : (size_t)0)
+
+/* An aligned place for size_bytes with a margin on both sides, cut out of a larger mapping; the protection is that of the
+ * whole. */
+static char *kernel_cut(size_t size_bytes, size_t alignment_bytes, size_t margin_bytes, int protection, int flags) {
+    const size_t slack_bytes = alignment_bytes - ZMM_PAGE_BYTES;
+    if (size_bytes > SIZE_MAX - slack_bytes - 2 * margin_bytes) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    char *const memory = kernel_mmap(NULL, size_bytes + slack_bytes + 2 * margin_bytes, protection, flags);
+    if (memory == NULL) {
+        return NULL;
+    }
+    const uintptr_t lowest = (uintptr_t)memory + margin_bytes;
+    const size_t head_bytes = (alignment_bytes - (lowest & (alignment_bytes - 1))) & (alignment_bytes - 1);
+    if (head_bytes > 0) {
+        kernel_unmap(memory, head_bytes);
+    }
+    char *const place = memory + head_bytes + margin_bytes;
+    if (slack_bytes > head_bytes) {
+        kernel_unmap(place + size_bytes + margin_bytes, slack_bytes - head_bytes);
+    }
+    return place;
+}
+
+/* Without margins: a lucky first try, as in PHP. */
 static void *kernel_map_aligned(size_t size_bytes, size_t alignment_bytes, int protection, int flags) {
-    char *memory = kernel_mmap(NULL, size_bytes, protection, flags);
+    char *const memory = kernel_mmap(NULL, size_bytes, protection, flags);
     if (memory == NULL || ((uintptr_t)memory & (alignment_bytes - 1)) == 0) {
         return memory;
     }
     kernel_unmap(memory, size_bytes);
-    const size_t slack_bytes = alignment_bytes - ZMM_PAGE_BYTES;
-    if (size_bytes > SIZE_MAX - slack_bytes) {
-        errno = ENOMEM;
+    return kernel_cut(size_bytes, alignment_bytes, 0, protection, flags);
+}
+
+static void *kernel_map_guarded(size_t size_bytes, size_t alignment_bytes) {
+    char *const memory = kernel_cut(size_bytes, alignment_bytes, KERNEL_GUARD_BYTES, PROT_NONE, 0);
+    if (memory != NULL && mprotect(memory, size_bytes, PROT_READ | PROT_WRITE) != 0) {
+        kernel_unmap(memory - KERNEL_GUARD_BYTES, size_bytes + 2 * KERNEL_GUARD_BYTES);
         return NULL;
     }
-    memory = kernel_mmap(NULL, size_bytes + slack_bytes, protection, flags);
-    if (memory == NULL) {
-        return NULL;
-    }
-    const size_t head_bytes = (alignment_bytes - ((uintptr_t)memory & (alignment_bytes - 1))) & (alignment_bytes - 1);
-    if (head_bytes > 0) {
-        kernel_unmap(memory, head_bytes);
-    }
-    if (slack_bytes > head_bytes) {
-        kernel_unmap(memory + head_bytes + size_bytes, slack_bytes - head_bytes);
-    }
-    return memory + head_bytes;
+    return memory;
 }
 
 static void *kernel_reserve(size_t size_bytes) {
@@ -75,19 +95,41 @@ static void kernel_decommit(void *address, size_t size_bytes) {
 }
 
 static void *kernel_map(size_t size_bytes, size_t alignment_bytes) {
-    void *memory = kernel_map_aligned(size_bytes, alignment_bytes, PROT_READ | PROT_WRITE, 0);
+    void *memory = KERNEL_GUARD_BYTES > 0
+                       ? kernel_map_guarded(size_bytes, alignment_bytes)
+                       : kernel_map_aligned(size_bytes, alignment_bytes, PROT_READ | PROT_WRITE, 0);
     if (memory == NULL) {
         kernel_complain("mmap");
     }
     return memory;
 }
 
+static void kernel_unmap_guarded(void *address, size_t size_bytes) {
+    kernel_unmap((char *)address - KERNEL_GUARD_BYTES, size_bytes + 2 * KERNEL_GUARD_BYTES);
+}
+
+/* The guard behind the block joins it for the attempt; a new one is cut from the end of what came out. It is never
+ * unmapped in between, so that no other thread's mapping can slip in. */
 static bool kernel_extend(void *address, size_t old_bytes, size_t new_bytes) {
-    return mremap(address, old_bytes, new_bytes, 0) != MAP_FAILED;
+    const size_t guard_bytes = KERNEL_GUARD_BYTES;
+    char *const block = address;
+    if (guard_bytes > 0 && mprotect(block + old_bytes, guard_bytes, PROT_READ | PROT_WRITE) != 0) {
+        return false;
+    }
+    const bool has_grown = mremap(block, old_bytes + guard_bytes, new_bytes + guard_bytes, 0) != MAP_FAILED;
+    char *const guard = block + (has_grown ? new_bytes : old_bytes);
+    if (guard_bytes > 0 && mprotect(guard, guard_bytes, PROT_NONE) != 0) {
+        kernel_complain("mprotect");
+    }
+    return has_grown;
 }
 
 static bool kernel_truncate(void *address, size_t old_bytes, size_t new_bytes) {
-    kernel_unmap((char *)address + new_bytes, old_bytes - new_bytes);
+    char *const new_end = (char *)address + new_bytes;
+    if (KERNEL_GUARD_BYTES > 0 && mprotect(new_end, KERNEL_GUARD_BYTES, PROT_NONE) != 0) {
+        return false;
+    }
+    kernel_unmap(new_end + KERNEL_GUARD_BYTES, old_bytes - new_bytes);
     return true;
 }
 
@@ -109,7 +151,7 @@ static const zmm_kernel kernel_real = {
     .commit = kernel_commit,
     .decommit = kernel_decommit,
     .map = kernel_map,
-    .unmap = kernel_unmap,
+    .unmap = kernel_unmap_guarded,
     .extend = kernel_extend,
     .truncate = kernel_truncate,
     .protect = kernel_protect,
