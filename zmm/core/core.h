@@ -288,9 +288,8 @@ static inline void link_set(const zmm_heap *heap, void *slot, bool is_tiny, cons
 #define TRIM_STATE_FREE ((uint64_t)1 << 63)
 
 static inline uint64_t trim_seal(const zmm_heap *heap, const void *address) {
-    uint64_t mixed = ((uintptr_t)address ^ heap->trim_key) * LINK_FACTOR;
-    mixed ^= mixed >> 32;
-    return mixed * LINK_FACTOR;
+    const uint64_t mixed = ((uintptr_t)address ^ heap->trim_key) * LINK_FACTOR;
+    return mixed >> 32 | mixed << 32; /* the upper half depends on every bit; it shall meet short overruns first */
 }
 static inline uint64_t trim_canary(const zmm_heap *heap, const void *address) {
     const uint64_t canary = trim_seal(heap, address);
@@ -446,7 +445,6 @@ ZMM_INTERNAL void *resize(zmm_heap *heap, void *block, size_t size_bytes, size_t
 ZMM_INTERNAL bool resize_in_place(zmm_heap *heap, const block_look *look, size_t size_bytes, bool *refused);
 
 /* ---- quarantine.c: freed blocks wait, wiped and watched (levels with trims) -------------------------------------------------- */
-/* ---- trim.c: the block calls of the faces where blocks have trims; else they are heap's own ------------------------------------ */
 #if ZMM_TRIMS
 ZMM_INTERNAL bool quarantine_prepare(zmm_heap *heap);
 ZMM_INTERNAL void quarantine_take(zmm_heap *heap, void *block, const block_look *look, size_t requested_bytes);
@@ -454,7 +452,10 @@ ZMM_INTERNAL void quarantine_take(zmm_heap *heap, void *block, const block_look 
 ZMM_INTERNAL bool quarantine_flush(zmm_heap *heap);
 ZMM_INTERNAL void quarantine_forget(zmm_heap *heap);
 ZMM_INTERNAL void quarantine_release(zmm_heap *heap);
+#endif
 
+/* ---- trim.c: the block calls of the faces where blocks have trims; else they are heap's own ------------------------------------ */
+#if ZMM_TRIMS
 ZMM_INTERNAL void *trim_alloc(zmm_heap *heap, size_t size_bytes);
 ZMM_INTERNAL void trim_free(zmm_heap *heap, void *block);
 ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes);
