@@ -140,6 +140,9 @@ static char *api_strndup(zmm_heap *heap, const char *text, size_t length_bytes) 
     }
     char *const copy = block_alloc(heap, total);
     if (copy != NULL) {
+        if (ZMM_GUARDS_METADATA && ZMM_UNLIKELY(length_bytes > identify_room(heap, text))) {
+            panic(heap, PANIC_OVERREAD, text);
+        }
         memcpy(copy, text, length_bytes);
         copy[length_bytes] = '\0';
     }

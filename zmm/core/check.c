@@ -7,7 +7,7 @@
  *           heap's id.
  *   BIN-1   Every free slot is a slot of a run of its own bin.
  *   BIN-2   No slot is free twice.
- *   BIN-3   A slot's live bit is set exactly while it is not free (not kept at level fast).
+ *   BIN-3   A slot's live bit is set exactly while it is neither free nor in quarantine (not kept at level fast).
  *   LINK-1  Both copies of a free slot's link agree (not kept at level fast).
  *   USE-1   size is the sum of the live blocks (edition php-8.2: plus what refused small blocks left in it).
  *   USE-2   real_size is 2 MiB for each chunk, cached or not, plus the huge blocks.
@@ -189,6 +189,9 @@ ZMM_INTERNAL const char *check_heap(zmm_heap *heap) {
         broken = check_free_lists(heap, &sums);
         check_clear_scratch(heap);
     }
+#if ZMM_TRIMS
+    sums.free_slots += quarantine_slot_count(heap);
+#endif
 #if ZMM_LIVE_BITS
     if (broken == NULL && sums.live_bits != sums.slots - sums.free_slots) {
         broken = "BIN-3";

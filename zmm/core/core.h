@@ -23,6 +23,7 @@ typedef enum panic_reason {
     PANIC_LIMIT,
     PANIC_SIZE,
     PANIC_OVERRUN,
+    PANIC_OVERREAD,
     PANIC_FREED_WRITTEN,
     PANIC_CHECK,
     PANIC_ASSERTION,
@@ -245,10 +246,17 @@ static inline bool link_is_whole(const void *slot, bool is_tiny) {
     const uint64_t *const words = slot;
     return !ZMM_SEALED_LINKS || words[0] == words[is_tiny ? 0 : 1];
 }
+#if ZMM_SEALED_LINKS
+/* The slot is taken off after the multiplication: so a link that is copied to another slot opens to its target plus a
+ * multiple of LINK_INVERSE, which is nowhere near. */
+static inline uint64_t link_seal(const zmm_heap *heap, const void *slot, const void *next) {
+    return ((uintptr_t)next ^ heap->link_key) * LINK_FACTOR - (uintptr_t)slot;
+}
+#endif
 /* Opens a link without asking whether it is whole. */
 static inline void *link_open(const zmm_heap *heap, const void *slot) {
 #if ZMM_SEALED_LINKS
-    return (void *)(uintptr_t)(*(const uint64_t *)slot * LINK_INVERSE ^ heap->link_key ^ (uintptr_t)slot);
+    return (void *)(uintptr_t)((*(const uint64_t *)slot + (uintptr_t)slot) * LINK_INVERSE ^ heap->link_key);
 #else
     (void)heap;
     return *(void *const *)slot;
@@ -263,7 +271,7 @@ static inline void *link_next(zmm_heap *heap, const void *slot, bool is_tiny) {
 static inline void link_set(const zmm_heap *heap, void *slot, bool is_tiny, const void *next) {
 #if ZMM_SEALED_LINKS
     uint64_t *const words = slot;
-    const uint64_t sealed = (heap->link_key ^ (uintptr_t)slot ^ (uintptr_t)next) * LINK_FACTOR;
+    const uint64_t sealed = link_seal(heap, slot, next);
     words[0] = sealed;
     words[is_tiny ? 0 : 1] = sealed;
 #else
@@ -409,6 +417,8 @@ typedef struct block_look {
     size_t block_bytes;
 } block_look;
 ZMM_INTERNAL block_look identify(zmm_heap *heap, const void *block);
+/* The bytes from an address to the end of the live block it lies in; SIZE_MAX when it lies in none of this heap. */
+ZMM_INTERNAL size_t identify_room(zmm_heap *heap, const void *address);
 
 /* ---- heap.c: one allocation and one free: choose by size or by what the address is --------------------------------------- */
 ZMM_INTERNAL ZMM_COLD void *heap_alloc_beyond_small(zmm_heap *heap, size_t size_bytes);
@@ -450,6 +460,7 @@ ZMM_INTERNAL bool quarantine_prepare(zmm_heap *heap);
 ZMM_INTERNAL void quarantine_take(zmm_heap *heap, void *block, const block_look *look, size_t requested_bytes);
 /* Lets every waiting block go; true when there was one. */
 ZMM_INTERNAL bool quarantine_flush(zmm_heap *heap);
+ZMM_INTERNAL size_t quarantine_slot_count(const zmm_heap *heap); /* slots that wait: neither live nor free */
 ZMM_INTERNAL void quarantine_forget(zmm_heap *heap);
 ZMM_INTERNAL void quarantine_release(zmm_heap *heap);
 #endif

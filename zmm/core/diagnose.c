@@ -249,7 +249,14 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
     } else if (!diagnose_huge(report)) {
         diagnose_foreign(report);
     }
+    if (reason == PANIC_HUGE_RECORD) {
+        report->hint = "the allocator's own records were overwritten: look for a wild write";
+        return; /* its size cannot be believed */
+    }
     diagnose_trims(report, reason);
+    if (reason == PANIC_OVERREAD) {
+        report->hint = "the length given to strndup is more than the source block has left";
+    }
     if (reason == PANIC_OVERRUN) {
         report->hint = "more was written than the block was asked for, or something was written before the block above it";
     }

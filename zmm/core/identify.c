@@ -58,3 +58,19 @@ ZMM_INTERNAL block_look identify(zmm_heap *heap, const void *block) {
     }
     return look;
 }
+
+ZMM_INTERNAL size_t identify_room(zmm_heap *heap, const void *address) {
+    const position at = ground_locate(heap, address);
+    if (at == POSITION_NONE || ground_chunk(at)->heap != heap) {
+        const huge_record *const huge = at == POSITION_NONE ? huge_find_around(heap, address) : NULL;
+        return huge != NULL ? (uintptr_t)huge->block + huge->size_bytes - (uintptr_t)address : SIZE_MAX;
+    }
+    const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
+    const uint32_t bin_index = page_word_bin(word);
+    if ((word & PAGE_WORD_SMALL) == 0 || bin_index >= ZMM_BIN_COUNT) {
+        return SIZE_MAX; /* in the middle of a large block: its end is not worth a search */
+    }
+    const size_t page_offset = (size_t)(position_page(at) - page_word_back_pages(word)) * ZMM_PAGE_BYTES;
+    const size_t slot_offset = (at % ZMM_CHUNK_BYTES - page_offset) % bin_bytes[bin_index];
+    return bin_bytes[bin_index] - slot_offset;
+}

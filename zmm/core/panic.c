@@ -35,6 +35,7 @@ static const char *const panic_phrases[PANIC_REASON_COUNT] = {
     [PANIC_LIMIT] = "the limit was written to",
     [PANIC_SIZE] = "freed with a size it does not have",
     [PANIC_OVERRUN] = "written beyond its end",
+    [PANIC_OVERREAD] = "read beyond its end",
     [PANIC_FREED_WRITTEN] = "a freed block was written to",
     [PANIC_CHECK] = "the heap is broken",
     [PANIC_ASSERTION] = "assertion failed",
@@ -142,7 +143,7 @@ ZMM_PUBLIC size_t zmm_panic_text(const zmm_panic *report, char *text, size_t tex
     if (report->address != NULL) {
         panic_put_field(&writer, "\n  address:   ", (uintptr_t)report->address, 16);
     }
-    if (report->owner != NULL) {
+    if (report->address != NULL && report->owner != NULL) {
         panic_put(&writer, ", belongs to ");
         panic_put(&writer, report->owner);
         if (report->owner_heap != NULL) {

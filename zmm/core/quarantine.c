@@ -76,7 +76,7 @@ static inline size_t quarantine_verify_trims(zmm_heap *heap, const char *block, 
 
 /* What a waiting slot's two link words hold: no link, and nothing that a stale pointer would find useful. */
 static inline uint64_t quarantine_own_link(const zmm_heap *heap, const void *slot) {
-    return (heap->link_key ^ (uintptr_t)slot) * LINK_FACTOR;
+    return link_seal(heap, slot, NULL);
 }
 
 static void quarantine_verify_wiped_slot(zmm_heap *heap, const char *slot, uint32_t bin_index) {
@@ -162,6 +162,14 @@ ZMM_INTERNAL void quarantine_take(zmm_heap *heap, void *block, const block_look 
     } else {
         quarantine_take_run(heap, block, look, requested_bytes);
     }
+}
+
+ZMM_INTERNAL size_t quarantine_slot_count(const zmm_heap *heap) {
+    size_t count = 0;
+    for (uint32_t bin_index = 0; bin_index < ZMM_BIN_COUNT; bin_index++) {
+        count += heap->waiting->bins[bin_index].count;
+    }
+    return count;
 }
 
 ZMM_INTERNAL bool quarantine_flush(zmm_heap *heap) {
