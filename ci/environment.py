@@ -6,6 +6,7 @@ in .venv remembers which.  Sources need no new set-up: an editable install is re
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shlex
@@ -62,7 +63,6 @@ def stamp_text(compiler: str) -> str:
 def run(what: str, command: list[str], environment: dict[str, str]) -> None:
     """Run one step with its output in the log; its last lines are shown when it fails."""
     print(f"ci/setup: {what}", flush=True)
-    LOG.parent.mkdir(exist_ok=True)
     with LOG.open("a") as log:
         log.write(f"\n$ {shlex.join(command)}\n")
         log.flush()
@@ -119,8 +119,11 @@ def set_up() -> None:
     pip = [str(PYTHON), "-m", "pip", "install"]
     run("installing the locked tools", [*pip, "--require-hashes", "-r", str(LOCK)], environment)
     build = ROOT / "build" / f"cp{sys.version_info.major}{sys.version_info.minor}"
-    if build.exists():
-        shutil.rmtree(build)  # a build folder remembers its compiler
+    remembered = build / "zmm-compiler.txt"
+    if build.exists() and (not remembered.exists() or remembered.read_text() != compiler):
+        shutil.rmtree(build, ignore_errors=True)  # meson keeps the compiler it found first
+    build.mkdir(parents=True, exist_ok=True)
+    remembered.write_text(compiler)
     run(
         "building and installing zmm",
         [*pip, "--no-build-isolation", "--no-deps", "--editable", str(ROOT)],
@@ -137,9 +140,12 @@ def _version_of(python: Path) -> str:
 
 def main() -> int:
     """Set up, and say in one line what is missing; 2 then."""
+    LOG.parent.mkdir(exist_ok=True)
     try:
-        set_up()
-    except SetupError as error:
+        with (LOG.parent / "setup.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two at once would undo each other's work
+            set_up()
+    except (SetupError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -1,8 +1,8 @@
 """The tree: which files belong to it, the sentence each begins with, and the map of them in ARCHITECTURE.md.
 
-Standard library only.  Run without arguments it brings the map up to date: sentences follow the files' heads, rows of files that are
-gone go, files that have no row get one at the end of their folder.  The order of rows is made by people and is kept.
-``--check`` changes nothing, prints what would change, and returns 1 then.
+Standard library only.  Run without arguments it brings the map up to date: sentences follow the files' heads, rows of
+files that are gone go, files that have no row get one at the end of their folder.  The order of rows is made by people
+and is kept.  ``--check`` changes nothing, prints what would change, and returns 1 then.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ PAGE = "ARCHITECTURE.md"
 _HEADING = re.compile(r"#+ `(?P<folder>[^`]*)/`")
 _ROW = re.compile(r"\| `(?P<name>[^`]+)` \| ?(?P<sentence>.*?) ?\|$")
 _HASH_COMMENT = (".build", ".options", ".txt")
+_HASH_NAMES = (".clang-format", ".gitignore", "pyproject.toml")
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "zmm-findings"})
 
 
@@ -56,7 +57,7 @@ def head_sentence(path: Path) -> str | None:
         lines = found[1].splitlines() if found else []
         head = "\n".join(line.strip().removeprefix("*").strip() for line in lines)
         head = re.sub(r"^[\w.]+ -- ", "", head.strip().strip("-").strip())
-    elif path.suffix in _HASH_COMMENT or path.name == "pyproject.toml" or text.startswith("#!/bin/sh") or path.suffix == ".patch":
+    elif path.suffix in _HASH_COMMENT or path.name in _HASH_NAMES or text.startswith("#!/bin/sh"):
         lines = text.removeprefix("#!/bin/sh\n").splitlines()
         head = "\n".join(_leading(lines))
     elif text.startswith("#!") and "python" in text.partition("\n")[0]:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from zmm_model.abstract import AbstractHeap
+from zmm_model.accounting import Accounting
 from zmm_model.exact import RowTuple
 from zmm_model.op import Operation
 from zmm_model.rules import Violation
@@ -55,8 +56,8 @@ class Judge:
     """
     Judges programs on one target.
 
-    ZendMM-like targets are held to the exact model of ``edition`` and to the abstract model; all others to the
-    abstract model alone.
+    Targets that place blocks as ZendMM does are held to the exact model of ``edition`` and to the abstract model; all
+    others to the abstract model alone, with the rules of their kind of accounting.
     """
 
     def __init__(self, target: Target, edition: str, driver: Driver | None = None) -> None:
@@ -134,30 +135,29 @@ class Judge:
         """The first divergence of a trace: from the exact model if the target has one, and from the abstract model."""
         operations = program.operations
         if not self.exact or self.all_calls:
-            return judge_abstract(program, trace, self.edition, counters=self.target.has_counters)
+            return judge_abstract(program, trace, self.edition, self.target.accounting)
         prediction = prediction or predict(program, self.edition)
         if prediction.rows == trace.rows:
-            return judge_rows(program, prediction.tuples, self.edition, counters=True)
+            return judge_rows(program, prediction.tuples, self.edition, Accounting.ZENDMM)
         exact = exact_divergence(operations, prediction.rows, trace.rows, death=trace.death, messages=trace.messages)
         # The abstract rule says more about the cause, so it is named when it is broken no later.
-        broken = judge_abstract(program, trace, self.edition, counters=True)
+        broken = judge_abstract(program, trace, self.edition, self.target.accounting)
         if broken is not None and (exact is None or broken.step < exact.step):
             return broken
         return exact
 
 
-def judge_rows(program: Program, rows: Sequence[RowTuple], edition: str, *, counters: bool) -> Divergence | None:
+def judge_rows(program: Program, rows: Sequence[RowTuple], edition: str, accounting: Accounting) -> Divergence | None:
     """
     Holds rows (opening, one for each operation, closing) to the abstract model.
 
     Fewer rows than that are judged as far as they go.
     """
-    heap = AbstractHeap(program.settings, counters, edition)
+    heap = AbstractHeap(program.settings, accounting, edition)
     violation = heap.open(rows[0]) if rows else None
     if violation is not None:
         return _broken(program, 0, violation)
     step = heap.step
-    number = 0
     for number, (operation, row) in enumerate(zip(program.operations, islice(rows, 1, None), strict=False), 1):
         violation = step(operation, row)
         if violation is not None:
@@ -165,7 +165,7 @@ def judge_rows(program: Program, rows: Sequence[RowTuple], edition: str, *, coun
     if len(rows) == len(program.operations) + 2:
         violation = heap.close(rows[-1])
         if violation is not None:
-            return _broken(program, number + 1, violation)
+            return _broken(program, len(rows) - 1, violation)
     return None
 
 
@@ -186,13 +186,13 @@ def violation_at(operation: Operation, step: int, violation: Violation) -> Diver
     )
 
 
-def judge_abstract(program: Program, trace: Trace, edition: str, *, counters: bool) -> Divergence | None:
+def judge_abstract(program: Program, trace: Trace, edition: str, accounting: Accounting) -> Divergence | None:
     """Holds a trace to the abstract model; deaths, panics and broken invariants are named first."""
     count = len(program.operations) + 2
     unfit = first_unfit_row(trace.rows, count)
     end = count if unfit is None else unfit
     rows = list(ROW.iter_unpack(trace.rows[: end * ROW_BYTES]))
-    broken = judge_rows(program, rows, edition, counters=counters)
+    broken = judge_rows(program, rows, edition, accounting)
     if broken is not None or unfit is None:
         return broken
     return vital_divergence(

@@ -80,9 +80,6 @@ def verify(
         out: where reproducers go; None saves nothing.
         observer: is told how it goes.
         clock: where the time comes from.
-
-    Raises:
-        TargetError: the target itself cannot be had (a tier that only lacks an optional part is skipped instead).
     """
     show = observer or Silent()
     outcome = Outcome()
@@ -125,6 +122,10 @@ def _run_tier(
 
     try:
         tier.run(task, budget, result, tick)
+    except TargetError as error:
+        # It was there when the run began: what other tiers did and will do still counts.
+        result.status = INCONCLUSIVE
+        result.reason = str(error)
     finally:
         result.seconds = clock() - begin
     result.settle()
@@ -141,13 +142,13 @@ def _run_tier(
 
 
 def without_twins(findings: Sequence[Finding]) -> list[Finding]:
-    """Findings that shrank to the same program are one."""
+    """Findings that shrank to the same program are one; what shows itself alone and in few operations comes first."""
     seen: dict[tuple[object, ...], Finding] = {}
     for finding in findings:
         seen.setdefault(
             (finding.divergence.rule, finding.against, finding.program.settings, finding.program.operations), finding
         )
-    return list(seen.values())
+    return sorted(seen.values(), key=lambda finding: (not finding.alone, len(finding.program)))
 
 
 def distinct(findings: Sequence[Finding]) -> list[Finding]:

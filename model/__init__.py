@@ -7,6 +7,7 @@ Pure: no clock, no randomness, no files; only the standard library.
 """
 
 from .abstract import AbstractHeap
+from .accounting import Accounting
 from .exact import ExactHeap
 from .op import WORDS, Operation, Settings, Word
 from .outcome import STATUS_WORDS, Row
@@ -17,6 +18,7 @@ __all__ = [
     "STATUS_WORDS",
     "WORDS",
     "AbstractHeap",
+    "Accounting",
     "ExactHeap",
     "Operation",
     "Row",

@@ -1,8 +1,12 @@
-"""The abstract model: accepts each row of an allocator, or names the rule it breaks.  Imports ledger and the rules."""
+"""The abstract model: accepts each row of an allocator, or names the rule it breaks.
+
+Imports accounting, ledger and the rules.
+"""
 
 from __future__ import annotations
 
 from . import counter_rules  # noqa: F401 -- enters its rules
+from .accounting import TRIM_BYTES_MAX, WAITING_BYTES_MAX, Accounting, huge_bytes, may_be_huge, most_bytes
 from .exact import LABELS_MAX, STRNDUP_LENGTH_ABSURD, WRITE_BYTES_MAX
 from .ledger import Ledger
 from .op import Operation, Settings
@@ -35,12 +39,10 @@ class AbstractHeap:
 
     Args:
         settings: the heap the program runs on.
-        counters: whether rows tell places and counters (ZendMM-like targets); without them only the
-        rules that
-            speak of status, blocks and contents apply.
+        accounting: what the target's rows say besides status, blocks and contents; the other rules
+            apply as far as they speak of it.
         edition: ``"php-8.2"`` excuses what PHP 8.2 is known to get wrong without harm
-        (DIVERGENCES.md), ``"zmm"``
-            excuses nothing.
+            (DIVERGENCES.md), ``"zmm"`` excuses nothing.
 
     ``open``, ``step`` and ``close`` each take a row (a plain tuple in the order of ``Row`` will do)
     and answer None or the first rule that it breaks.  After a violation the state is no longer
@@ -51,28 +53,38 @@ class AbstractHeap:
     __slots__ = (
         "_blocks",
         "_huge_bytes",
+        "_huge_most_bytes",
         "_ledger",
         "_live_bytes",
+        "_most_bytes",
         "_predicates",
         "_quiet",
+        "_waiting_bytes",
         "asked",
         "block",
         "counters",
         "expects",
         "huge_bytes",
         "huge_change",
+        "huge_most_bytes",
         "is_open",
         "last",
         "live_bytes",
         "lost",
+        "most_bytes",
         "overhead",
+        "own",
         "settings",
         "strict",
+        "trim_bytes",
+        "waiting_bytes",
     )
 
-    def __init__(self, settings: Settings, counters: bool, edition: str = "php-8.2") -> None:
+    def __init__(self, settings: Settings, accounting: Accounting, edition: str = "php-8.2") -> None:
         self.settings = settings
-        self.counters = counters
+        self.counters = accounting is not Accounting.NONE
+        self.own = accounting is Accounting.OWN
+        self.trim_bytes = TRIM_BYTES_MAX if self.own else 0
         self.strict = edition != "php-8.2"
         self.is_open = False
         self.last: RowLike = _NO_ROW
@@ -81,12 +93,15 @@ class AbstractHeap:
         self.expects = True
         self.live_bytes = self._live_bytes = 0
         self.huge_bytes = self._huge_bytes = 0
+        self.huge_most_bytes = self._huge_most_bytes = 0
         self.huge_change = 0
+        self.most_bytes = self._most_bytes = 0
+        self.waiting_bytes = self._waiting_bytes = 0
         self.overhead = 0
         self.lost = 0
         self._blocks: dict[int, tuple[int, int, int]] = {}
         self._ledger = Ledger()
-        rules = {word: rules_for(word, counters=counters) for word in EVERYWHERE}
+        rules = {word: rules_for(word, accounting) for word in EVERYWHERE}
         self._predicates = {
             word: tuple((rule.number, rule.predicate) for rule in spoken) for word, spoken in rules.items()
         }
@@ -104,7 +119,7 @@ class AbstractHeap:
             return None
         self.is_open = True
         self.last = row
-        self.overhead = row[SIZE]
+        self.overhead = self._most_bytes = row[SIZE]
         return self._judge(Operation("open"), row)
 
     def close(self, row: RowLike) -> Violation | None:
@@ -170,13 +185,17 @@ class AbstractHeap:
         elif word == "request_end" and status == DONE:
             live_bytes = huge_bytes = 0
         self.live_bytes = live_bytes
-        self.huge_bytes = huge_bytes
+        self.huge_bytes = self.huge_most_bytes = huge_bytes
         self.huge_change = huge_change
+        if self.own:
+            self._weigh(operation, status, block if changes else None)
+            huge_change = self.huge_change
 
         last = self.last
         is_quiet = (
             not huge_change
-            and huge_bytes == self._huge_bytes
+            and self.huge_bytes == self._huge_bytes
+            and self.huge_most_bytes == self._huge_most_bytes
             and row[_COUNTS] == last[_COUNTS]
             and row[_SIZES] == last[_SIZES]
         )
@@ -192,20 +211,55 @@ class AbstractHeap:
                     del blocks[label]
             if asked >= 0:
                 place = row[MAPPING] << PLACE_SHIFT | row[OFFSET]
-                other = self._ledger.enter(place, row[BLOCK])
+                other = self._ledger.enter(place, row[BLOCK] or 1)
                 if other is not None:
                     return _violation("ABS-11", "a place of its own", f"it overlaps {self._owner(other)}")
                 blocks[label] = (place, row[BLOCK], asked)
         elif word == "request_end" and status == DONE:
             blocks.clear()
             self._ledger.clear()
-        elif status in (REFUSED_LIMIT, REFUSED_SYSTEM) and asked > LARGE_BYTES_MAX and row[TRIED] != asked:
+        elif (
+            status in (REFUSED_LIMIT, REFUSED_SYSTEM)
+            and asked > LARGE_BYTES_MAX
+            and row[TRIED] != asked
+            and not self.own
+        ):
             self.lost += 1  # PHP 8.2 forgets the mapping of a huge block whose list node it refuses
         self._live_bytes = live_bytes
-        self._huge_bytes = huge_bytes
+        self._huge_bytes = self.huge_bytes
+        self._huge_most_bytes = self.huge_most_bytes
+        self._most_bytes = self.most_bytes
+        self._waiting_bytes = self.waiting_bytes
         self.overhead = row[SIZE] - live_bytes
         self.last = row
         return None
+
+    def _weigh(self, operation: Operation, status: int, left: tuple[int, int, int] | None) -> None:
+        """The sums where accounting is own: within bounds, from what was asked for; ``left`` is the block that goes."""
+        asked = self.asked
+        most, least_huge, most_huge = self._most_bytes, self._huge_bytes, self._huge_most_bytes
+        waiting = self._waiting_bytes
+        self.huge_change = 0
+        if left is not None:
+            bytes_left = most_bytes(left[2])
+            most -= bytes_left
+            waiting = min(waiting + bytes_left, WAITING_BYTES_MAX)
+            least, at_most = huge_bytes(left[2])
+            least_huge -= least
+            most_huge -= at_most
+            self.huge_change -= least > 0
+        if status == DONE and asked >= 0:
+            most += most_bytes(asked)
+            least, at_most = huge_bytes(asked)
+            least_huge += least
+            most_huge += at_most
+            self.huge_change += may_be_huge(asked)
+        elif operation.word == "request_end" and status == DONE:
+            most = waiting = least_huge = most_huge = 0
+        elif status in (REFUSED_LIMIT, REFUSED_SYSTEM):
+            waiting = 0  # a refusal is the last resort: every waiting block was let go before it
+        self.most_bytes, self.waiting_bytes = most, waiting
+        self.huge_bytes, self.huge_most_bytes = least_huge, most_huge
 
     def _judge(self, operation: Operation, row: RowLike) -> Violation | None:
         for number, predicate in self._predicates[operation.word]:

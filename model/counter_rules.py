@@ -1,10 +1,12 @@
-"""The rules for what a ZendMM-like heap counts: sizes, peaks, limit, chunks, calls.  Imports op, outcome, rules, sizes.
+"""The rules for what a ZendMM-like heap counts: sizes, peaks, limit, chunks, calls.  Imports accounting, op,
+outcome, rules, sizes.
 
 They are entered into ``rules.RULES`` behind those that hold for any allocator.
 """
 
 from __future__ import annotations
 
+from .accounting import COUNTED, ONLY_OWN, ONLY_ZENDMM, most_bytes
 from .op import Operation
 from .outcome import DONE, REFUSED_LIMIT, REFUSED_SYSTEM
 from .rules import (
@@ -35,7 +37,7 @@ from .sizes import CHUNK_BYTES, HUGE_NODE_BYTES, PAGE_BYTES, SMALL_BYTES_MAX
 @rule(
     "ABS-13",
     "size is the sum of the live blocks, 24 bytes for each huge one, and what was there before.",
-    counters=True,
+    accounts=ONLY_ZENDMM,
 )
 def size_is_the_sum(before: Before, operation: Operation, row: RowLike) -> Finding:
     if operation.word == "request_end":
@@ -52,7 +54,7 @@ def size_is_the_sum(before: Before, operation: Operation, row: RowLike) -> Findi
 @rule(
     "ABS-14",
     "peak is never below size, and falls only at reset_peak and request_end.",
-    counters=True,
+    accounts=COUNTED,
 )
 def peak_is_a_peak(before: Before, operation: Operation, row: RowLike) -> Finding:
     if row[PEAK] < row[SIZE]:
@@ -62,13 +64,13 @@ def peak_is_a_peak(before: Before, operation: Operation, row: RowLike) -> Findin
     return None
 
 
-@rule("ABS-15", "peak is not above what was in use at one time.", counters=True)
+@rule("ABS-15", "peak is not above what was in use at one time.", accounts=COUNTED)
 def peak_was_reached(before: Before, _operation: Operation, row: RowLike) -> Finding:
     last = before.last
     if row[PEAK] <= last[PEAK] or row[PEAK] == row[SIZE]:
         return None
     # A block that moves lives beside its old self for a moment.
-    most = last[SIZE] + row[BLOCK] + HUGE_NODE_BYTES
+    most = last[SIZE] + (most_bytes(before.asked) if before.own else row[BLOCK] + HUGE_NODE_BYTES)
     if row[STATUS] != DONE and not before.strict:
         most = last[SIZE] + SMALL_BYTES_MAX
     if row[PEAK] <= most:
@@ -80,18 +82,21 @@ def peak_was_reached(before: Before, _operation: Operation, row: RowLike) -> Fin
     "ABS-16",
     "real_size is the chunks, the cached chunks and the huge blocks.",
     EVERYWHERE - {"close"},
-    counters=True,
+    accounts=COUNTED,
     of_memory=True,
 )
 def real_size_is_the_sum(before: Before, _operation: Operation, row: RowLike) -> Finding:
-    expected = (row[CHUNKS] + row[CACHED]) * CHUNK_BYTES + before.huge_bytes
-    return None if row[REAL] == expected else (str(expected), str(row[REAL]))
+    least = (row[CHUNKS] + row[CACHED]) * CHUNK_BYTES + before.huge_bytes
+    most = least - before.huge_bytes + before.huge_most_bytes
+    if least <= row[REAL] <= most and row[REAL] % PAGE_BYTES == 0:
+        return None
+    return (str(least) if least == most else f"whole pages, {least} to {most} bytes"), str(row[REAL])
 
 
 @rule(
     "ABS-17",
     "real_peak is never below real_size, and falls only at reset_peak and request_end.",
-    counters=True,
+    accounts=COUNTED,
     of_memory=True,
 )
 def real_peak_is_a_peak(before: Before, operation: Operation, row: RowLike) -> Finding:
@@ -105,7 +110,7 @@ def real_peak_is_a_peak(before: Before, operation: Operation, row: RowLike) -> F
     return None
 
 
-@rule("ABS-18", "A step that acquires memory ends within the limit.", counters=True, of_memory=True)
+@rule("ABS-18", "A step that acquires memory ends within the limit.", accounts=COUNTED, of_memory=True)
 def limit_is_kept(before: Before, _operation: Operation, row: RowLike) -> Finding:
     last = before.last
     if row[REAL] <= last[REAL] or row[REAL] <= row[LIMIT] or last[REAL] > last[LIMIT]:
@@ -116,7 +121,7 @@ def limit_is_kept(before: Before, _operation: Operation, row: RowLike) -> Findin
     return f"{row[LIMIT]} at most", str(row[REAL])
 
 
-@rule("ABS-19", "Only a request for memory acquires memory.", STEPS - ASKING, counters=True, of_memory=True)
+@rule("ABS-19", "Only a request for memory acquires memory.", STEPS - ASKING, accounts=COUNTED, of_memory=True)
 def only_requests_acquire(before: Before, _operation: Operation, row: RowLike) -> Finding:
     return (f"{before.last[REAL]} at most", str(row[REAL])) if row[REAL] > before.last[REAL] else None
 
@@ -124,7 +129,7 @@ def only_requests_acquire(before: Before, _operation: Operation, row: RowLike) -
 @rule(
     "ABS-20",
     "The limit changes only when it is set, and is accepted unless more is in use.",
-    counters=True,
+    accounts=COUNTED,
     of_memory=True,
 )
 def limit_is_set(before: Before, operation: Operation, row: RowLike) -> Finding:
@@ -148,7 +153,7 @@ def limit_is_set(before: Before, operation: Operation, row: RowLike) -> Finding:
     "ABS-21",
     "gc returns whole pages, changes neither size nor peak, and uses no memory.",
     frozenset({"gc"}),
-    counters=True,
+    accounts=COUNTED,
 )
 def gc_only_gives(before: Before, _operation: Operation, row: RowLike) -> Finding:
     last = before.last
@@ -165,7 +170,7 @@ def gc_only_gives(before: Before, _operation: Operation, row: RowLike) -> Findin
     "ABS-22",
     "reset_peak sets both peaks to what is in use.",
     frozenset({"reset_peak"}),
-    counters=True,
+    accounts=COUNTED,
 )
 def peaks_are_reset(_before: Before, _operation: Operation, row: RowLike) -> Finding:
     if row[PEAK] == row[SIZE] and row[REAL_PEAK] == row[REAL]:
@@ -177,7 +182,7 @@ def peaks_are_reset(_before: Before, _operation: Operation, row: RowLike) -> Fin
     "ABS-23",
     "After request_end nothing is in use but the main chunk and the cache.",
     frozenset({"request_end"}),
-    counters=True,
+    accounts=COUNTED,
 )
 def request_leaves_nothing(_before: Before, _operation: Operation, row: RowLike) -> Finding:
     if row[SIZE] or row[PEAK]:
@@ -190,7 +195,7 @@ def request_leaves_nothing(_before: Before, _operation: Operation, row: RowLike)
 @rule(
     "ABS-24",
     "The storage's calls are only ever added to, and their digest changes with them.",
-    counters=True,
+    accounts=COUNTED,
     of_memory=True,
 )
 def calls_are_counted(before: Before, _operation: Operation, row: RowLike) -> Finding:
@@ -205,7 +210,7 @@ def calls_are_counted(before: Before, _operation: Operation, row: RowLike) -> Fi
 @rule(
     "ABS-25",
     "The main chunk is never given up, and chunks are counted at their most.",
-    counters=True,
+    accounts=COUNTED,
     of_memory=True,
 )
 def chunks_are_counted(_before: Before, _operation: Operation, row: RowLike) -> Finding:
@@ -214,9 +219,36 @@ def chunks_are_counted(_before: Before, _operation: Operation, row: RowLike) -> 
     return "1 <= chunks <= their peak", f"{row[CHUNKS]} chunks, peak {row[CHUNKS_PEAK]}"
 
 
-@rule("ABS-26", "A heap that ends gives every mapping back.", frozenset({"close"}), counters=True)
+@rule("ABS-26", "A heap that ends gives every mapping back.", frozenset({"close"}), accounts=COUNTED)
 def everything_is_given_back(before: Before, _operation: Operation, row: RowLike) -> Finding:
     excused = 0 if before.strict else before.lost
     if row[VALUE] <= excused:
         return None
     return f"{excused} mappings left", f"{row[VALUE]} mappings left"
+
+
+# ---- where accounting is its own -------------------------------------------------------------------------------------
+
+
+@rule(
+    "ABS-27",
+    "size covers what live blocks asked for, and no more than their trims and the freed blocks that wait explain.",
+    accounts=ONLY_OWN,
+)
+def size_is_explained(before: Before, _operation: Operation, row: RowLike) -> Finding:
+    if row[SIZE] < before.live_bytes:
+        return f"{before.live_bytes} or more", str(row[SIZE])
+    most = before.most_bytes + before.waiting_bytes
+    return None if row[SIZE] <= most else (f"{most} at most", str(row[SIZE]))
+
+
+@rule(
+    "ABS-28",
+    "Where blocks have trims a block's size is what was asked for, to the byte.",
+    ASKING,
+    accounts=ONLY_OWN,
+)
+def block_is_as_asked(before: Before, _operation: Operation, row: RowLike) -> Finding:
+    if row[STATUS] != DONE or row[BLOCK] == before.asked:
+        return None
+    return f"{before.asked} bytes", f"{row[BLOCK]} bytes"

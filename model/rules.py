@@ -1,4 +1,4 @@
-"""The rules any allocator keeps: a number, a sentence and a predicate each.  Imports op, outcome, sizes.
+"""The rules any allocator keeps: a number, a sentence and a predicate each.  Imports accounting, op, outcome, sizes.
 
 A predicate looks at one row together with what was true before it (:class:`Before`) and answers None, or what it
 expected and what it saw.  Only ABS-11 needs all live blocks at once: ``ledger.py`` decides it.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from zlib import crc32
 
+from .accounting import ANY, COUNTED, TRIM_UNIT_BYTES, Accounting, is_tried, mapped_bytes
 from .op import WORDS, Operation
 from .outcome import (
     BROKEN,
@@ -24,15 +25,7 @@ from .outcome import (
     SKIPPED,
     STATUS_WORDS,
 )
-from .sizes import (
-    BIN_OF,
-    BIN_PAGES,
-    CHUNK_BYTES,
-    LARGE_BYTES_MAX,
-    PAGE_BYTES,
-    SIZE_MAX,
-    SMALL_BYTES_MAX,
-)
+from .sizes import CHUNK_BYTES, LARGE_BYTES_MAX, PAGE_BYTES, SIZE_MAX, SMALL_BYTES_MAX
 
 # Fields of a row by position: rows come as plain tuples.
 STATUS, CONTENTS, MAPPING, OFFSET, BLOCK, VALUE, TRIED, TEXT = range(8)
@@ -56,6 +49,7 @@ class Before(Protocol):
     """What a predicate may know besides the row: the heap before the step, and what the step asks for."""
 
     counters: bool  # places and counters mean something (ZendMM-like)
+    own: bool  # and they are those of blocks with trims, and of freed ones that wait
     strict: bool  # none of PHP 8.2's own quirks is excused
     last: RowLike  # the row before
     block: tuple[int, int, int] | None  # the label's block before: place, usable bytes, requested bytes
@@ -63,7 +57,11 @@ class Before(Protocol):
     expects: bool  # whether the operation applies; else it must be skipped
     live_bytes: int  # usable bytes of all live blocks after the step, if the row is true
     huge_bytes: int  # the same, of the huge ones alone
+    huge_most_bytes: int  # where trims are added: at most
     huge_change: int  # huge blocks after the step less those before
+    most_bytes: int  # where accounting is own: what size may be after the step at most, waiting blocks left out
+    waiting_bytes: int  # and what freed blocks that may still wait add to that at most
+    trim_bytes: int  # what a block may take up beside the bytes asked for: 0 but where accounting is own
     overhead: int  # what size held besides the live blocks before the step
     lost: int  # mappings that PHP's quirk may have left behind
 
@@ -76,15 +74,16 @@ class Rule:
     """
     One rule.
 
-    ``words`` are the operations it speaks of (``open`` and ``close`` included).  A rule ``of_memory`` cannot be broken
-    by a step on a block that leaves all that is said of memory (:data:`MEMORY`) and the huge blocks as they were.
+    ``words`` are the operations it speaks of (``open`` and ``close`` included), ``accounts`` the kinds of targets.  A
+    rule ``of_memory`` cannot be broken by a step on a block that leaves all that is said of memory (:data:`MEMORY`) and
+    the huge blocks as they were.
     """
 
     number: str
     sentence: str
     predicate: Predicate
     words: frozenset[str]
-    needs_counters: bool
+    accounts: frozenset[Accounting]
     of_memory: bool
 
 
@@ -109,12 +108,17 @@ EVERYWHERE = STEPS | {"open", "close"}
 
 
 def rule(
-    number: str, sentence: str, words: frozenset[str] = STEPS, *, counters: bool = False, of_memory: bool = False
+    number: str,
+    sentence: str,
+    words: frozenset[str] = STEPS,
+    *,
+    accounts: frozenset[Accounting] = ANY,
+    of_memory: bool = False,
 ) -> Callable[[Predicate], Predicate]:
     """Enters a predicate into :data:`RULES`."""
 
     def enter(predicate: Predicate) -> Predicate:
-        RULES[number] = Rule(number, sentence, predicate, words, counters, of_memory)
+        RULES[number] = Rule(number, sentence, predicate, words, accounts, of_memory)
         return predicate
 
     return enter
@@ -157,7 +161,7 @@ def refuses_overflow(before: Before, _operation: Operation, row: RowLike) -> Fin
     overflows = before.asked > SIZE_MAX - PAGE_BYTES + 1
     if status == DONE and overflows:
         return "a refusal", "done"
-    if status == REFUSED_OVERFLOW and not overflows:
+    if status == REFUSED_OVERFLOW and before.asked + before.trim_bytes <= SIZE_MAX - PAGE_BYTES + 1:
         return "no overflow", f"refused for overflow at {before.asked} bytes"
     if overflows and before.counters and status in (REFUSED_LIMIT, REFUSED_SYSTEM):
         return "refused for overflow", STATUS_WORDS[status]
@@ -168,12 +172,12 @@ def refuses_overflow(before: Before, _operation: Operation, row: RowLike) -> Fin
     "ABS-5",
     "A request is refused by the limit only when new memory would really exceed it.",
     ASKING,
-    counters=True,
+    accounts=COUNTED,
 )
 def limit_refusal_has_cause(before: Before, _operation: Operation, row: RowLike) -> Finding:
     if row[STATUS] != REFUSED_LIMIT:
         return None
-    needed = max(CHUNK_BYTES, before.asked + PAGE_BYTES - 1) if before.asked > LARGE_BYTES_MAX else CHUNK_BYTES
+    needed = mapped_bytes(before.asked + before.trim_bytes)
     if row[REAL] + needed > row[LIMIT]:
         return None
     return "a limit that is near", f"{row[LIMIT] - row[REAL]} bytes were left for {before.asked}"
@@ -200,7 +204,7 @@ def system_refusal_has_cause(before: Before, _operation: Operation, row: RowLike
     "ABS-7",
     "A refusal names the bytes that were tried, and its text says so word for word.",
     STEPS,
-    counters=True,
+    accounts=COUNTED,
 )
 def refusal_names_bytes(before: Before, _operation: Operation, row: RowLike) -> Finding:
     status = row[STATUS]
@@ -211,13 +215,7 @@ def refusal_names_bytes(before: Before, _operation: Operation, row: RowLike) -> 
             return "a text with a refusal only", f"{row[TEXT]:#010x}"
         return None
     tried = row[TRIED]
-    if before.asked <= SMALL_BYTES_MAX:
-        named = tried == BIN_PAGES[BIN_OF[before.asked]] * PAGE_BYTES
-    elif before.asked <= LARGE_BYTES_MAX:
-        named = tried == (before.asked + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES
-    else:  # a huge block itself, or the page that its list node needs
-        named = tried in (before.asked, PAGE_BYTES)
-    if not named:
+    if not any(is_tried(tried, before.asked + trim) for trim in range(0, before.trim_bytes + 1, TRIM_UNIT_BYTES)):
         return f"the bytes of a request for {before.asked}", f"{tried} bytes tried"
     if status == REFUSED_LIMIT:
         text = f"Allowed memory size of {row[LIMIT]} bytes exhausted (tried to allocate {tried} bytes)"
@@ -280,6 +278,6 @@ def contents_are_kept(_before: Before, _operation: Operation, row: RowLike) -> F
     return ("the bytes written", "other bytes") if row[CONTENTS] else None
 
 
-def rules_for(word: str, *, counters: bool) -> tuple[Rule, ...]:
-    """The rules that speak of a word, in the order of their numbers."""
-    return tuple(entry for entry in RULES.values() if word in entry.words and (counters or not entry.needs_counters))
+def rules_for(word: str, accounting: Accounting) -> tuple[Rule, ...]:
+    """The rules that speak of a word on a target of that kind, in the order of their numbers."""
+    return tuple(entry for entry in RULES.values() if word in entry.words and accounting in entry.accounts)

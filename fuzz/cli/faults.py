@@ -60,7 +60,6 @@ def command(
     Exit code 1: a legal operation raised an alarm, or a level of zmm missed a fault that it promises to stop.
 
     Examples:
-
         zmm faults --target zmm --target php
 
         zmm faults --fault my-fault.toml --html matrix.html

@@ -31,9 +31,9 @@ class Fault:
     One fault of the catalogue, or of a user.
 
     ``exact`` is the sequence in words, ``sequence`` the same in the language of docs/faults.md. ``moment`` is the best
-    moment to notice it. ``level`` is the lowest level of zmm that promises to stop it in time (``none``: no level does);
-    ``late`` says that the promise is a diagnosis only, after the neighbours were hit; from the level ``neutral_from`` on
-    the fault does no harm although nothing notices it.
+    moment to notice it. ``level`` is the lowest level of zmm that promises to stop it in time (``none``: none does);
+    ``late`` says that the promise is a diagnosis only, after the neighbours were hit; from the level ``neutral_from``
+    on the fault does no harm although nothing notices it.
     """
 
     id: str
@@ -68,9 +68,7 @@ def load_catalogue() -> tuple[Fault, ...]:
     """All faults of the catalogue, class by class, in the order of their numbers."""
     folder = resources.files(__package__).joinpath("catalogue")
     faults = [
-        parse_fault(entry.read_text("utf-8"), entry.name)
-        for entry in folder.iterdir()
-        if entry.name.endswith(".toml")
+        parse_fault(entry.read_text("utf-8"), entry.name) for entry in folder.iterdir() if entry.name.endswith(".toml")
     ]
     return tuple(sorted(faults, key=lambda fault: (CLASSES.index(fault.kind), fault.id)))
 

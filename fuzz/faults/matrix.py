@@ -81,6 +81,7 @@ def _table(record: FaultsRecord) -> Table:
 
 def rate_rows(record: FaultsRecord) -> Iterator[tuple[str, list[str]]]:
     """The rates and prices: a name, then a text for each target."""
+
     def row(name: str, pick: str) -> tuple[str, list[str]]:
         return name, [_percent(target.rates, pick) for target in record.targets]
 
@@ -123,7 +124,7 @@ def _rates_table(record: FaultsRecord) -> Table:
 def plain_lines(record: FaultsRecord) -> list[str]:
     """The matrix without a terminal: one fault a line, columns as wide as their names."""
     cells = _cells(record)
-    widths = [max(len(target.name) + 1, 5) for target in record.targets]
+    widths = [max(len(target.name) + 1, 9) for target in record.targets]
 
     def line(first: str, texts: list[str], width: int = 26) -> str:
         return (

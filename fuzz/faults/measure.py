@@ -46,7 +46,7 @@ def measure(
     *,
     runs: int = RUNS,
     jobs: int = 2,
-    observe: Callable[[Fault], None] = lambda fault: None,
+    observe: Callable[[Fault], None] | None = None,
 ) -> Column:
     """
     The column of a target: every fault ``runs`` times, after the controls.

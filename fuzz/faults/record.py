@@ -136,7 +136,8 @@ def _status(columns: Sequence[Column]) -> tuple[str, str]:
         if undecided:
             shown = undecided[0]
             why = next((outcome.reason for outcome in shown.outcomes if outcome.code == "!"), "")
-            return INCONCLUSIVE, f"{column.subject.name}: {len(undecided)} without result, first {shown.fault.id}: {why}"
+            name, count = column.subject.name, len(undecided)
+            return INCONCLUSIVE, f"{name}: {count} without result, first {shown.fault.id}: {why}"
     return PASS, ""
 
 
@@ -195,9 +196,7 @@ def _cell(column: Column, cell: Cell) -> CellRecord:
         meaning=MEANINGS[cell.code],
         phase=shown.phase if shown else "",
         message=shown.message if shown else "",
-        evidence=tuple(
-            f"{piece.kind}: {piece.text}" for piece in (shown.evidence[:_EVIDENCE_SHOWN] if shown else ())
-        ),
+        evidence=tuple(f"{piece.kind}: {piece.text}" for piece in (shown.evidence[:_EVIDENCE_SHOWN] if shown else ())),
         ended=shown.ended if shown else "",
         reason=shown.reason if shown else "",
         promise=promise,

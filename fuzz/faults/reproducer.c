@@ -1,3 +1,5 @@
+/* ---- a fault as a stand-alone program: its live blocks, what becomes of them, and the calls of each kind of target -- */
+
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <malloc.h>

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ..targets.base import TargetError
@@ -41,32 +41,35 @@ def run_once(subject: Subject, script: str) -> Run:
 
     :raises TargetError: the runner itself cannot be started.
     """
-    with _memory("script", script.encode()) as script_file, _memory("report", empty_report()) as report_file:
-        with _memory("stderr", b"") as stderr_file:
-            hung = False
-            try:
-                process = subprocess.Popen(
-                    [*subject.command, f"/proc/self/fd/{script_file.number}", str(report_file.number)],
-                    env=dict(subject.environment),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=stderr_file.number,
-                    pass_fds=(script_file.number, report_file.number),
-                )
-            except OSError as error:
-                raise TargetError(f"cannot run {subject.command[0]}: {error.strerror}; install zmm anew") from None
-            try:
-                code = process.wait(HANG_SECONDS * subject.patience)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                code = process.wait()
-                hung = True
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
-            report = unpack_report(os.pread(report_file.number, REPORT_BYTES, 0))
-            stderr = os.pread(stderr_file.number, _STDERR_BYTES_MAX, 0)
+    with (
+        _memory("script", script.encode()) as script_file,
+        _memory("report", empty_report()) as report_file,
+        _memory("stderr", b"") as stderr_file,
+    ):
+        hung = False
+        try:
+            process = subprocess.Popen(
+                [*subject.command, f"/proc/self/fd/{script_file.number}", str(report_file.number)],
+                env=dict(subject.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr_file.number,
+                pass_fds=(script_file.number, report_file.number),
+            )
+        except OSError as error:
+            raise TargetError(f"cannot run {subject.command[0]}: {error.strerror}; install zmm anew") from None
+        try:
+            code = process.wait(HANG_SECONDS * subject.patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+            hung = True
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        report = unpack_report(os.pread(report_file.number, REPORT_BYTES, 0))
+        stderr = os.pread(stderr_file.number, _STDERR_BYTES_MAX, 0)
     number = -code if code < 0 else 0
     # A shell or a tool in between turns the signal into a status.
     if code > 128 and code - 128 in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP):
@@ -80,7 +83,7 @@ def run_faults(
     *,
     runs: int = RUNS,
     jobs: int = 2,
-    observe: Callable[[Fault], None] = lambda fault: None,
+    observe: Callable[[Fault], None] | None = None,
 ) -> Iterator[tuple[Fault, Sequence[Run]]]:
     """Performs every fault that the target's kind has, ``runs`` times each, some processes at a time."""
     count = min(runs, subject.runs_max)
@@ -93,7 +96,8 @@ def run_faults(
         try:
             for fault, futures in waiting:
                 results = [future.result() for future in futures]
-                observe(fault)
+                if observe is not None:
+                    observe(fault)
                 yield fault, results
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -148,9 +148,7 @@ def _check(line: _Line) -> None:
 
 
 def _expanded(lines: list[_Line]) -> Iterator[_Line]:
-    count = 0
-    for line in _repeated(lines, 0, len(lines)):
-        count += 1
+    for count, line in enumerate(_repeated(lines, 0, len(lines)), 1):
         if count > LINES_MAX:
             raise ScriptError(f"line {line.number}: the sequence has more than {LINES_MAX} lines; repeat less")
         yield line

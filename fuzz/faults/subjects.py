@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from .subject import Subject, faults_runner
 
 NAMES = (
     "zmm, zmm:LEVEL, zmm:/path, php, php:VERSION, php:/path, libc, libc:check, jemalloc, tcmalloc, tcmalloc:debug, "
-    "mimalloc, mimalloc:secure, malloc:/path, asan or valgrind"
+    "mimalloc, mimalloc:secure, malloc:/path, asan or valgrind, each with +VARIABLE=VALUE behind it"
 )
+# Environment switches of an allocator, such as zmm:hardened+ZMM_WIPE=1.
+_SWITCH = re.compile(r"\+([A-Z][A-Z0-9_]*)=([^+]*)")
 ZMM_LEVELS = ("fast", "release", "hardened", "debug")
 # jemalloc and others keep their state in static thread-local storage, which a library loaded late has little of.
 _STATIC_TLS = "glibc.rtld.optional_static_tls=16384"
@@ -56,6 +59,10 @@ class Subjects:
 
         :raises TargetError: there is no such name, or what it names is not here.
         """
+        settings = dict(_SWITCH.findall(name))
+        if settings:
+            subject = self.find(_SWITCH.sub("", name))
+            return replace(subject, name=name, environment={**subject.environment, **settings})
         kind, _, what = name.partition(":")
         if kind == "zmm":
             return self._zmm(name, what)

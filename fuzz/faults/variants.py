@@ -1,4 +1,4 @@
-"""Variants of the catalogue's faults by rule: other sizes, bins, bytes, widths, orders, depths, levels of indirection."""
+"""Variants of the catalogue's faults by rule: other sizes, bins, bytes, orders, depths, levels of indirection."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ _HUGE = ("2M+4096", "3M", "4M", "5M", "6M", "7M")
 _FIXED = ("S20", "S25", "I13", "I20", "I21", "I22", "S19", "S23", "S24", "A13", "X11", "M02", "M03")
 _BYTES = ("0x00", "0x01", "0x7f", "0x80", "0xff", "0x20")
 _WIDTHS = (1, 2, 4, 8, 16)
+# Sizes of the calls that happen around a fault; each has a bin that no fault uses.
+_TRIES = 40
+_OTHER_BYTES = (8, 140, 430, 800, 1400, 2300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ def variants(faults: Sequence[Fault], count: int, seed: int) -> list[Fault]:
     chosen: list[Fault] = []
     while sources and len(chosen) < count:
         left = []
+        # The last round may not reach all of them: no class may profit from its place in the catalogue.
+        draw.shuffle(sources)
         for fault, source in sources:
             variant = next(source, None)
             if variant is not None and len(chosen) < count:
@@ -66,15 +71,16 @@ def variants(faults: Sequence[Fault], count: int, seed: int) -> list[Fault]:
                 left.append((fault, source))
         sources = left
     order = {fault.id: index for index, fault in enumerate(faults)}
-    return sorted(chosen, key=lambda variant: (order[variant.id.partition(".v")[0]], int(variant.id.partition(".v")[2])))
 
+    def place(variant: Fault) -> tuple[int, int]:
+        source, _, number = variant.id.rpartition(".v")
+        return order[source], int(number)
 
-_TRIES = 40
+    return sorted(chosen, key=place)
 
 
 def _distinct(fault: Fault, draw: random.Random) -> Iterator[Fault]:
     seen = {_normal(fault.sequence)}
-    number = 0
     misses = 0
     while misses < _TRIES:
         draft = _Draft(tuple(line for line in fault.sequence.strip().splitlines() if line.strip()))
@@ -85,8 +91,8 @@ def _distinct(fault: Fault, draw: random.Random) -> Iterator[Fault]:
             misses += 1
             continue
         misses = 0
+        number = len(seen)
         seen.add(_normal(text))
-        number += 1
         title = f"{fault.title} ({', '.join(draft.labels)})"
         yield replace(fault, id=f"{fault.id}.v{number}", title=title, exact="", sequence=text)
 
@@ -114,7 +120,8 @@ def _other_size(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
     if fault.id in _FIXED:
         return draft
     text = "\n".join(draft.lines)
-    bases = [size for size in _SIZES if re.search(rf"\b(?:alloc|allocs|pair|alloc@2)\b[^\n]* {size}$", text, re.MULTILINE)]
+    ends = r"^(?:alloc|allocs|pair|alloc@2)\b[^\n]* {}$"
+    bases = [size for size in _SIZES if re.search(ends.format(size), text, re.MULTILINE)]
     if not bases:
         huge = re.findall(r"\b[35]M\b", text)
         if not huge or fault.id in {"I10", "X12", "M09", "S17"}:
@@ -127,7 +134,8 @@ def _other_size(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
     if base in (41, 5000, 3000):
         changes = {base: new}
     # Only what stands for the size or a place in the block: counts of bytes written behind the block stay.
-    pattern = re.compile(r"(?<![\w.])(" + "|".join(str(value) for value in sorted(changes, reverse=True)) + r")(?![\w.])")
+    numbers = "|".join(str(value) for value in sorted(changes, reverse=True))
+    pattern = re.compile(rf"(?<![\w.])({numbers})(?![\w.])")
     lines = []
     for line in draft.lines:
         words = line.split(" ")
@@ -141,7 +149,7 @@ def _other_size(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
     return draft.changed(lines, f"{new} bytes for {base}")
 
 
-def _other_byte(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
+def _other_byte(_fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
     start = _fault_line(draft.lines)
     byte = draw.choice(_BYTES)
     lines = [
@@ -151,7 +159,7 @@ def _other_byte(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
     return draft.changed(lines, f"byte {byte}") if tuple(lines) != draft.lines else draft
 
 
-def _other_width(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
+def _other_width(_fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
     start = _fault_line(draft.lines)
     width = draw.choice(_WIDTHS)
     lines = [
@@ -161,7 +169,7 @@ def _other_width(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
     return draft.changed(lines, f"{width} bytes wide") if tuple(lines) != draft.lines else draft
 
 
-def _noise_before(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
+def _noise_before(_fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
     count, size = draw.randint(1, 40), draw.choice((8, 24, 48, 100, 200, 700, 2000, 5000))
     noise = [f"allocs noise {count} {size}"]
     if draw.random() < 0.5:
@@ -181,18 +189,24 @@ def _size_words(draft: _Draft) -> list[str]:
     return words
 
 
-def _noise_between(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
-    size = draw.choice((8, 24, 48, 120, 400, 2000))
+def _unused_size(draft: _Draft, draw: random.Random) -> int:
+    """A size that no line names: calls of that size leave the fault's own lists as they are."""
+    text = " ".join(draft.lines)
+    return draw.choice([size for size in _OTHER_BYTES if not re.search(rf"\b{size}\b", text)])
+
+
+def _noise_between(_fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
+    size = _unused_size(draft, draw)
     count = draw.randint(10, 300)
     start = _fault_line(draft.lines)
     lines = [*draft.lines[:start], f"churn {count} {size}", *draft.lines[start:]]
     return draft.changed(lines, f"{count} other calls before")
 
 
-def _delay_after(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
+def _delay_after(_fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
     if "after" not in draft.lines:
         return draft
-    size = draw.choice((8, 24, 48, 120, 400))
+    size = _unused_size(draft, draw)
     count = draw.randint(1, 100)
     place = draft.lines.index("after") + 1
     return draft.changed([*draft.lines[:place], f"churn {count} {size}", *draft.lines[place:]], f"{count} calls later")
@@ -213,16 +227,14 @@ def _deeper(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
     return draft.changed([*lines, *draft.lines[start:]], f"{count} slots deep")
 
 
-def _indirect(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
+def _indirect(_fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
     """The attacker's buffer holds links of its own, so that a followed link leads on."""
     text = "\n".join(draft.lines)
     if not re.search(r"\battacker\b", text):
         return draft
     offset = draw.choice((0, 64, 128, 512))
     levels = draw.randint(1, 3)
-    chain = [
-        f"word attacker+{offset + level * 256} attacker+{offset + (level + 1) * 256}" for level in range(levels)
-    ]
+    chain = [f"word attacker+{offset + level * 256} attacker+{offset + (level + 1) * 256}" for level in range(levels)]
     lines = re.sub(r"\battacker\b", f"attacker+{offset}", text).split("\n")
     return draft.changed([*chain, *lines], f"{levels} links in the attacker's buffer")
 
@@ -230,11 +242,7 @@ def _indirect(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
 def _resize_instead(fault: Fault, draft: _Draft, draw: random.Random) -> _Draft:
     """What the fault frees is resized instead."""
     start = _fault_line(draft.lines)
-    places = [
-        index
-        for index, line in enumerate(draft.lines)
-        if index > start and re.fullmatch(r"free [a-z]\S*", line)
-    ]
+    places = [index for index, line in enumerate(draft.lines) if index > start and re.fullmatch(r"free [a-z]\S*", line)]
     if not places or fault.kind not in ("temporal", "invalid-free", "spatial", "cross-heap"):
         return draft
     place = draw.choice(places)

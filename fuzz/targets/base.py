@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from zmm_model.accounting import Accounting
+
 from ..errors import UserError
 
 
@@ -46,9 +48,11 @@ class Target:
         return self.is_zendmm and self.level not in TRIMMED_LEVELS
 
     @property
-    def has_counters(self) -> bool:
-        """Whether rows carry counters (``size`` ... ``chunk_average``) that mean what ZendMM's do."""
-        return self.is_exact
+    def accounting(self) -> Accounting:
+        """What its rows say besides status, blocks and contents: nothing, what ZendMM's say, or that of their own."""
+        if not self.is_zendmm:
+            return Accounting.NONE
+        return Accounting.ZENDMM if self.is_exact else Accounting.OWN
 
     @property
     def refuses_exactly(self) -> bool:

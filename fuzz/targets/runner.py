@@ -2,8 +2,8 @@
 
 The build makes it.  By hand, from the repository's root::
 
-    cc -O2 -rdynamic -o /tmp/zmm-runner fuzz/native/*.c -ldl
-    export ZMM_RUNNER=/tmp/zmm-runner
+    cc -O2 -rdynamic -o build/zmm-runner fuzz/native/*.c -ldl
+    export ZMM_RUNNER=build/zmm-runner
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from typing import cast
 from zlib import crc32
 
 from zmm_model.contents import pattern
@@ -90,7 +91,7 @@ class ApiHeap:
         self.storage = PythonStorage(settings) if settings.storage == "handlers" else None
         self.heap = zmm.Heap(
             edition="php-8.2" if edition == "php-8.2" else "zmm",
-            level=_level(level),
+            level=cast("zmm.heap.Level", level),
             storage=self.storage,
         )
         self._blocks: dict[int, tuple[int, int, int]] = {}  # label: address, requested bytes, pattern seed
@@ -103,6 +104,14 @@ class ApiHeap:
         """Ends the heap."""
         self._blocks.clear()
         self.heap.close()
+
+    def opening(self) -> Row:
+        """What the heap shows before its first operation."""
+        return self._row(DONE, -1, 0, self.limit_accepted, 0, 0)
+
+    def labels(self) -> list[int]:
+        """The labels that hold a block, in order."""
+        return sorted(self._blocks)
 
     def perform(self, operation: Operation) -> Row:
         """Performs an operation and tells what it did."""
@@ -255,7 +264,3 @@ def _edges(requested: int) -> tuple[tuple[int, int], ...]:
     if requested <= 2 * _EDGE_BYTES:
         return ((0, requested),)
     return ((0, _EDGE_BYTES), (requested - _EDGE_BYTES, _EDGE_BYTES))
-
-
-def _level(level: str) -> zmm.heap.Level:
-    return "fast" if level == "fast" else "release"

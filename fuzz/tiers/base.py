@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ..compare import Divergence
 from ..program import Program
+from ..targets import Target
 
 PASS, FAIL, INCONCLUSIVE, SKIPPED = "pass", "fail", "inconclusive", "skipped"
 
@@ -150,6 +151,13 @@ class Tier(Protocol):
         ...
 
 
+def trimmed(target: Target) -> str:
+    """Why a ZendMM-like target is not held to places and counters; empty for all others."""
+    if not target.is_zendmm or target.is_exact:
+        return ""
+    return f"level {target.level} has trims around its blocks, so they lie elsewhere; run this on zmm or zmm:fast"
+
+
 class Interrupted(BaseException):
     """
     Raised in the main thread by SIGINT and SIGTERM: the run ends, and what was found so far is reported.
@@ -175,4 +183,5 @@ __all__ = [
     "Tier",
     "TierResult",
     "no_tick",
+    "trimmed",
 ]

@@ -28,14 +28,13 @@ class Profile:
 
 
 PROFILES = {"dev": Profile(50, 30), "ci": Profile(200, 50, derandomized=True), "nightly": Profile(5000, 100)}
-_LEVELS = ("fast", "release", "debug")
 
 
 class Machine:
     """Programs that Hypothesis makes up step by step, through `zmm.Heap`."""
 
     name = "machine"
-    sentence = "Hypothesis state machines: the Python API, a runner and the exact model side by side"
+    sentence = "Hypothesis state machines: the Python API, a runner and a model side by side"
     goal = 0
     share = 0.12
 
@@ -44,7 +43,7 @@ class Machine:
         target = find_target(task.target)
         if target.kind != "zmm" or "/" in target.name:
             result.status = SKIPPED
-            result.reason = f"{task.target} has no Python API; it is that of zmm, zmm:fast and zmm:debug"
+            result.reason = f"{task.target} has no Python API; it is that of zmm and its levels by name"
             return
         if importlib.util.find_spec("hypothesis") is None:
             result.status = SKIPPED
@@ -100,7 +99,7 @@ def work(send: Send, task: Task, worker: int, journal: str, level: str, seconds:
     from hypothesis.stateful import run_state_machine_as_test
 
     from ..driver import Driver
-    from .machine_rules import HeapMachine
+    from .machine_rules import HeapMachine, OwnMachine
 
     budget = Budget(seconds)
     profile = PROFILES[task.profile]
@@ -114,7 +113,9 @@ def work(send: Send, task: Task, worker: int, journal: str, level: str, seconds:
 
     HeapMachine.edition = task.edition
     HeapMachine.level = level
-    HeapMachine.driver = Driver(find_target(task.target), task.edition)
+    target = find_target(task.target)
+    HeapMachine.driver = Driver(target, task.edition)
+    kind = HeapMachine if target.is_exact else OwnMachine
     HeapMachine.journal = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     HeapMachine.report = staticmethod(report)
     settings = hypothesis.settings(
@@ -131,7 +132,7 @@ def work(send: Send, task: Task, worker: int, journal: str, level: str, seconds:
         for number in count():
             HeapMachine.failure = None
             seed = (task.seed * 1009 + worker) * 1_000_003 + number
-            machine = hypothesis.seed(seed)(type("Machine", (HeapMachine,), {}))
+            machine = hypothesis.seed(seed)(type("Machine", (kind,), {}))
             stopped = False
             with with_reporter(lambda _text: None):
                 try:

@@ -10,20 +10,24 @@ from zlib import crc32
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from zmm_model.abstract import AbstractHeap
+from zmm_model.accounting import Accounting
 from zmm_model.exact import ExactHeap
 from zmm_model.image import HeapImage
 from zmm_model.op import Operation, Settings
 from zmm_model.outcome import Row
+from zmm_model.rules import CHUNKS, Violation
 
 import zmm
 
 from ..boundaries import BIN_EDGES, CHUNK_BYTES, HUGE_EDGES, LARGE_EDGES, PAGE_EDGES
-from ..compare import RULES, Divergence, exact_divergence, name_difference
+from ..compare import RULES, Divergence, exact_divergence, name_difference, operation_at
 from ..driver import Driver
+from ..judge import judge_abstract, violation_at
 from ..predict import pack_rows
 from ..program import Program
 from ..text import FIRST_LINE, operation_line, settings_line
-from ..wire import CLOSE_STEP, Burst, BurstFlag, BurstProfile, TextArea, pack_open, pack_steps
+from ..wire import CLOSE_STEP, ROW, Burst, BurstFlag, BurstProfile, TextArea, pack_open, pack_steps
 from .api_heap import ApiHeap
 
 _LABELS = 24
@@ -75,7 +79,8 @@ class HeapMachine(RuleBasedStateMachine):
         super().__init__()
         self.operations: list[Operation] = []
         self.rows: list[tuple[Any, ...]] = []
-        self.other: tuple[ApiHeap, ExactHeap] | None = None
+        self.other_api: ApiHeap | None = None
+        self.other_model: ExactHeap | None = None
         self.live: list[int] = []
         self.settings = Settings()
         self.model: ExactHeap | None = None
@@ -96,18 +101,16 @@ class HeapMachine(RuleBasedStateMachine):
         os.ftruncate(self.journal, 0)
         os.lseek(self.journal, 0, os.SEEK_SET)
         self._note(f"{FIRST_LINE}\n{settings_line(settings)}\n")
-        self.model = ExactHeap(settings, self.edition)
-        self.rows.append(self.model.open())
-        self.api = ApiHeap(settings, self.edition, self.level)
+        self.begin()
 
     def teardown(self) -> None:
         """Compares the whole program once more, natively, and ends the heap."""
         try:
-            if self.model is not None:
+            if self.api is not None:
                 self.compare_snapshots()
-                self.run_native()
+                self.compare_natively()
         finally:
-            for heap in (self.api, self.other[0] if self.other else None):
+            for heap in (self.api, self.other_api):
                 if heap is not None:
                     heap.close()
             HeapMachine.report(len(self.operations))
@@ -162,16 +165,7 @@ class HeapMachine(RuleBasedStateMachine):
         operations = self.driver.expand(burst)
         if any(operation.a > _HUGE_MAX or operation.b > _HUGE_MAX for operation in operations):
             return  # beyond the windows of the API's storage
-        assert self.model is not None
-        assert self.api is not None
-        self._note("".join(map(_line, operations)))
-        rows = [self.model.step(operation) for operation in operations]
-        self.run_native(burst, rows)
-        self.operations += operations
-        self.rows += rows
-        for operation, expected in zip(operations, rows, strict=True):
-            self._compare(operation, expected, self._through_api(self.api, operation))
-        self._count_live()
+        self.perform_burst(burst, operations)
 
     # ---- lifecycle rules -----------------------------------------------------------------------------------------
 
@@ -190,23 +184,19 @@ class HeapMachine(RuleBasedStateMachine):
     @rule(size=st.sampled_from([40, 5000, CHUNK_BYTES]), word=st.sampled_from(["alloc", "request_end", "gc"]))
     def second_heap(self, size: int, word: str) -> None:
         """Uses another heap in the same process: neither must notice the other."""
-        if self.other is None:
-            settings = Settings()
-            self.other = (ApiHeap(settings, self.edition, self.level), ExactHeap(settings, self.edition))
-            self.other[1].open()
-        api, model = self.other
-        label = len(model.blocks) if word == "alloc" else -1
-        operation = Operation(word, label, size if word == "alloc" else 0)
-        self._compare(operation, model.step(operation), self._through_api(api, operation))
+        if self.other_api is None:
+            self.other_api = ApiHeap(Settings(), self.edition, self.level)
+        label = len(self.other_api.labels()) if word == "alloc" else -1
+        self.perform_beside(self.other_api, Operation(word, label, size if word == "alloc" else 0))
 
     @precondition(lambda self: len(self.operations) % 8 == 7)
     @invariant()
     def compare_snapshots(self) -> None:
         """The API's snapshot is the model's image."""
-        if self.api is None or self.model is None:
+        if self.api is None:
             return
         self.api.heap.check()
-        difference = snapshot_difference(self.api.heap.snapshot(), self.model.image())
+        difference = self.snapshot_difference(self.api.heap.snapshot())
         if difference:
             what, expected, actual = difference
             raise self._failed(
@@ -221,7 +211,38 @@ class HeapMachine(RuleBasedStateMachine):
                 )
             )
 
-    # ---- what the rules share ------------------------------------------------------------------------------------
+    # ---- what the rules share: with the exact model ----------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Opens the heap through the API, and the model."""
+        self.model = ExactHeap(self.settings, self.edition)
+        self.rows.append(self.model.open())
+        self.api = ApiHeap(self.settings, self.edition, self.level)
+
+    def perform_burst(self, burst: Burst, operations: Sequence[Operation]) -> None:
+        """A burst natively, compared by its digest, then through the API, compared row by row."""
+        assert self.model is not None
+        assert self.api is not None
+        self._note("".join(map(_line, operations)))
+        rows = [self.model.step(operation) for operation in operations]
+        self.run_native(burst, rows)
+        self.operations += operations
+        self.rows += rows
+        for operation, expected in zip(operations, rows, strict=True):
+            self._compare(operation, expected, self._through_api(self.api, operation))
+        self._count_live()
+
+    def perform_beside(self, api: ApiHeap, operation: Operation) -> None:
+        """One operation on the other heap, compared at once."""
+        if self.other_model is None:
+            self.other_model = ExactHeap(Settings(), self.edition)
+            self.other_model.open()
+        self._compare(operation, self.other_model.step(operation), self._through_api(api, operation))
+
+    def snapshot_difference(self, snapshot: zmm.Snapshot) -> tuple[str, str, str] | None:
+        """What differs between a snapshot and the model: its name, expected, actual."""
+        assert self.model is not None
+        return snapshot_difference(snapshot, self.model.image())
 
     def perform(self, operation: Operation) -> None:
         """One operation through the API, compared at once."""
@@ -236,6 +257,10 @@ class HeapMachine(RuleBasedStateMachine):
         self._compare(operation, expected, self._through_api(self.api, operation))
         if operation.word in _ALLOCATING or operation.word in ("free", "request_end"):
             self._count_live()
+
+    def compare_natively(self) -> None:
+        """The program so far on the runner, compared row by row."""
+        self.run_native()
 
     def run_native(self, burst: Burst | None = None, rows: Sequence[tuple[Any, ...]] = ()) -> None:
         """
@@ -301,8 +326,84 @@ class HeapMachine(RuleBasedStateMachine):
         return self.live[pick % len(self.live)] if self.live else 0
 
     def _count_live(self) -> None:
-        assert self.model is not None
-        self.live = sorted(self.model.blocks)
+        assert self.api is not None
+        self.live = self.api.labels()
+
+
+class OwnMachine(HeapMachine):
+    """
+    The same rules where the heap's accounting is its own: the abstract model judges each row.
+
+    The exact model cannot say where such a heap places blocks. But API and runner perform the same library, so their
+    rows agree in everything but the order of slots in a run, which is random outside the runner.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.abstract = AbstractHeap(self.settings, Accounting.OWN, self.edition)
+        self.other_abstract: AbstractHeap | None = None
+
+    def begin(self) -> None:
+        """Opens the heap through the API, and has its opening judged."""
+        self.api = ApiHeap(self.settings, self.edition, self.level)
+        self.abstract = AbstractHeap(self.settings, Accounting.OWN, self.edition)
+        opening = self.api.opening()
+        self.rows.append(tuple(opening))
+        self._accept(Operation("open"), self.abstract.open(opening))
+
+    def perform(self, operation: Operation) -> None:
+        """One operation through the API, judged at once."""
+        if operation.label >= _LABELS:
+            return
+        assert self.api is not None
+        self._note(_line(operation))
+        self.operations.append(operation)
+        row = self._through_api(self.api, operation)
+        self.rows.append(tuple(row))
+        self._accept(operation, self.abstract.step(operation, row))
+        if operation.word in _ALLOCATING or operation.word in ("free", "request_end"):
+            self._count_live()
+
+    def perform_burst(self, _burst: Burst, operations: Sequence[Operation]) -> None:
+        """The operations of a burst one by one, then everything natively."""
+        for operation in operations:
+            self.perform(operation)
+        self.compare_natively()
+
+    def perform_beside(self, api: ApiHeap, operation: Operation) -> None:
+        """One operation on the other heap, judged at once."""
+        if self.other_abstract is None:
+            self.other_abstract = AbstractHeap(Settings(), Accounting.OWN, self.edition)
+            self.other_abstract.open(api.opening())
+        self._accept(operation, self.other_abstract.step(operation, self._through_api(api, operation)))
+
+    def snapshot_difference(self, snapshot: zmm.Snapshot) -> tuple[str, str, str] | None:
+        """The snapshot shows as many chunks as the last row counted."""
+        chunks = len(snapshot.chunks)
+        counted = self.rows[-1][CHUNKS]
+        return None if chunks == counted else ("chunks", str(counted), str(chunks))
+
+    def compare_natively(self) -> None:
+        """The program so far on the runner, judged, and compared with what the API showed."""
+        texts = TextArea()
+        steps = pack_open(self.settings, texts, edition=self.edition) + pack_steps(self.operations, texts)
+        trace = self.driver.run_packed(steps + CLOSE_STEP, bytes(texts))
+        program = Program(self.settings, tuple(self.operations), (), "tier machine")
+        divergence = judge_abstract(program, trace, self.edition, Accounting.OWN)
+        if divergence is not None:
+            raise self._failed(divergence)
+        for step, (ours, theirs) in enumerate(zip(self.rows, ROW.iter_unpack(trace.rows), strict=False)):
+            operation = operation_at(self.operations, step)
+            changes: dict[str, Any] = {"offset": 0}
+            if operation.word == "check":
+                changes["value"] = 0
+            shown, native = Row._make(ours)._replace(**changes), Row._make(theirs)._replace(**changes)
+            if shown != native:
+                raise self._failed(name_difference(operation, step, native, shown))
+
+    def _accept(self, operation: Operation, violation: Violation | None) -> None:
+        if violation is not None:
+            raise self._failed(violation_at(operation, len(self.operations), violation))
 
 
 def _line(operation: Operation) -> str:

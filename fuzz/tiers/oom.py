@@ -100,7 +100,7 @@ class OutOfMemory:
     def run(self, task: Task, budget: Budget, result: TierResult, tick: Tick) -> None:
         """Runs all work in one or two worker processes."""
         with Judge.of(task.target, task.edition) as judge:
-            if not judge.exact:
+            if not judge.target.is_zendmm:
                 result.status = SKIPPED
                 result.reason = f"{task.target} takes its memory from the system, where no failure can be ordered"
                 return

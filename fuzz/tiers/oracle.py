@@ -13,7 +13,7 @@ from ..program import Program
 from ..targets import Target, TargetError, find_target
 from ..versus import Versus
 from ..wire import EDITION_PHP, Burst, BurstFlag, BurstProfile
-from .base import SKIPPED, Budget, Finding, Task, Tick, TierResult
+from .base import SKIPPED, Budget, Finding, Task, Tick, TierResult, trimmed
 from .lockstep import FINDINGS_MAX, Delta, absorb, make_batch
 from .workers import Send, run_workers
 
@@ -38,6 +38,10 @@ class Oracle:
         if target.kind != "zmm":
             result.status = SKIPPED
             result.reason = f"{task.target} is not zmm; this tier compares zmm with PHP"
+            return
+        if not target.is_exact:
+            result.status = SKIPPED
+            result.reason = trimmed(target)
             return
         try:
             found = [find_target(task.oracle)]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zmm_model.abstract import AbstractHeap
+from zmm_model.accounting import Accounting
 from zmm_model.exact import ExactHeap, RowTuple
 from zmm_model.op import Operation
 
@@ -28,7 +29,7 @@ from ..predict import pack_rows
 from ..recorded import RecordedTrace, read_trace, trace_paths
 from ..targets import Target, TargetError, find_target
 from ..wire import EDITION_PHP, ROW
-from .base import INCONCLUSIVE, PASS, SKIPPED, Budget, Finding, Task, Tick, TierResult
+from .base import INCONCLUSIVE, PASS, SKIPPED, Budget, Finding, Task, Tick, TierResult, trimmed
 from .lockstep import Delta, absorb
 from .workers import Send, run_workers
 
@@ -69,6 +70,8 @@ def reference(task: Task) -> tuple[str, str]:
     target = find_target(task.target)
     if target.kind != "zmm":
         return "", ""
+    if not target.is_exact:
+        return "", f"not compared with PHP: {trimmed(target)}"
     try:
         php = find_target(task.oracle)
     except TargetError as error:
@@ -118,7 +121,7 @@ def _replay(
     elif target.is_exact:
         rival = _ModelRival(trace, edition)
     else:
-        rival = _AbstractRival(trace, edition, counters=target.has_counters)
+        rival = _AbstractRival(trace, edition, target.accounting)
     try:
         first = 0
         counted = 0
@@ -204,10 +207,10 @@ class _PhpRival(_Rival):
 
 
 class _AbstractRival(_Rival):
-    """The abstract model, for allocators that are not ZendMM."""
+    """The abstract model, for allocators that place blocks in other ways than ZendMM."""
 
-    def __init__(self, trace: RecordedTrace, edition: str, *, counters: bool) -> None:
-        self._heap = AbstractHeap(TRACE_SETTINGS, counters, edition)
+    def __init__(self, trace: RecordedTrace, edition: str, accounting: Accounting) -> None:
+        self._heap = AbstractHeap(TRACE_SETTINGS, accounting, edition)
         self._pieces = trace.operations(PIECE_RECORDS)
         self._length = len(trace)
 

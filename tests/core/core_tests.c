@@ -22,6 +22,9 @@
 #include "cases/ground.c"
 #include "cases/kernel.c"
 #include "cases/emalloc.c"
+#include "cases/guards.c"
+#include "cases/trims.c"
+#include "cases/reports.c"
 
 int main(int argument_count, char **arguments) {
     return test_main(argument_count, arguments);

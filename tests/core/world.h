@@ -5,6 +5,17 @@
 
 #include "harness.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_ADDRESS_SANITIZER 1
+#endif
+#endif
+#ifndef HAS_ADDRESS_SANITIZER
+#define HAS_ADDRESS_SANITIZER 0
+#endif
+
 #define MEBIBYTE ((size_t)1 << 20)
 
 static const zmm_edition both_editions[] = {ZMM_EDITION_ZMM, ZMM_EDITION_PHP_8_2};

@@ -87,7 +87,7 @@ def test_the_wheel_works_without_any_dependency(installed: Path, tmp_path: Path)
         "print(os.access(os.path.join(os.path.dirname(zmm_fuzz.__file__), 'native', 'zmm-runner'), os.X_OK))\n"
     )
 
-    assert _run(installed, "-c", program, cwd=tmp_path).stdout == "40\n[True, True, True]\nTrue\n"
+    assert _run(installed, "-c", program, cwd=tmp_path).stdout == "40\n[True, True, True, True]\nTrue\n"
 
 
 def test_the_command_line_without_its_extra_says_how_to_get_it(installed: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +36,25 @@ def test_a_tool_finds_nothing(command: list[str | Path]) -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout.replace("Success: no issues found in 1 module\n", "")) == (0, ""), done.stderr
+
+
+def _clang_format() -> str:
+    """The formatter of the version whose layout is kept; others differ in details."""
+    for name in ("clang-format-19", "clang-format"):
+        if shutil.which(name) is not None:
+            said = subprocess.run([name, "--version"], capture_output=True, text=True, check=True).stdout
+            if re.search(r"version 19\.", said):
+                return name
+    pytest.skip("needs clang-format 19 (Debian: apt-get install clang-format-19)")
+
+
+def test_c_is_laid_out_as_clang_format_does(root: Path, files: list[str]) -> None:
+    """`clang-format-19 -i FILE` brings a file into shape; the style is .clang-format."""
+    sources = [name for name in files if name.endswith((".c", ".h"))]
+    done = subprocess.run(
+        [_clang_format(), "--dry-run", "--Werror", *sources], cwd=root, capture_output=True, text=True, check=False
+    )
+    other = sorted({line.partition(":")[0] for line in done.stderr.splitlines() if "clang-format-violations" in line})
+
+    assert other == []
+    assert done.returncode == 0, done.stderr

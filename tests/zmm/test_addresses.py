@@ -13,35 +13,56 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def test_alloc_returns_a_block_of_at_least_the_size(heap: zmm.Heap) -> None:
+def test_alloc_returns_a_block_of_at_least_the_size(zend_heap: zmm.Heap) -> None:
     """Each size class gives the block size of ZendMM."""
     sizes = {0: 8, 1: 8, 9: 16, 40: 40, 257: 320, 3072: 3072, 3073: 4096, 2093056: 2093056, 2093057: 2097152}
 
-    assert {size: heap.block_size(heap.alloc(size)) for size in sizes} == sizes
+    assert {size: zend_heap.block_size(zend_heap.alloc(size)) for size in sizes} == sizes
 
 
-def test_free_block_is_handed_out_again(heap: zmm.Heap) -> None:
+def test_every_byte_asked_for_may_be_used(heap: zmm.Heap) -> None:
+    """At every level a block of each size takes that many bytes, beside all others."""
+    sizes = [*range(1, 3200, 37), 4096, 4097, 2_093_056, 2_093_057, 5_000_000]
+    blocks = [heap.alloc(size) for size in sizes]
+    for number, (block, size) in enumerate(zip(blocks, sizes, strict=True)):
+        heap.write(block, bytes([number]) * size)
+
+    for number, (block, size) in enumerate(zip(blocks, sizes, strict=True)):
+        assert heap.read(block, size) == bytes([number]) * size
+
+
+def test_calloc_zeroes_at_every_level(heap: zmm.Heap) -> None:
+    """Also where other blocks were before."""
+    for size in (8, 100, 5000, 3_000_000):
+        for _ in range(600 if size < 5000 else 5):
+            block = heap.calloc(1, size)
+            assert heap.read(block, size) == bytes(size)
+            heap.write(block, b"x" * size)
+            heap.free(block)
+
+
+def test_free_block_is_handed_out_again(zend_heap: zmm.Heap) -> None:
     """The last freed slot of a bin is the next one."""
-    first = heap.alloc(40)
-    heap.alloc(40)
-    heap.free(first)
+    first = zend_heap.alloc(40)
+    zend_heap.alloc(40)
+    zend_heap.free(first)
 
-    assert heap.alloc(40) == first
+    assert zend_heap.alloc(40) == first
 
 
-def test_calloc_zeroes_what_was_used_before(heap: zmm.Heap) -> None:
+def test_calloc_zeroes_what_was_used_before(zend_heap: zmm.Heap) -> None:
     """Exactly count * size bytes are zero."""
-    block = heap.alloc(80)
-    heap.write(block, b"\xff" * 80)
-    heap.free(block)
+    block = zend_heap.alloc(80)
+    zend_heap.write(block, b"\xff" * 80)
+    zend_heap.free(block)
 
-    assert heap.calloc(10, 8) == block
-    assert heap.read(block, 80) == bytes(80)
+    assert zend_heap.calloc(10, 8) == block
+    assert zend_heap.read(block, 80) == bytes(80)
 
 
-def test_safe_alloc_computes_count_times_size_plus_offset(heap: zmm.Heap) -> None:
+def test_safe_alloc_computes_count_times_size_plus_offset(zend_heap: zmm.Heap) -> None:
     """3 * 16 + 9 is 57: the bin of 64."""
-    assert heap.block_size(heap.safe_alloc(3, 16, 9)) == 64
+    assert zend_heap.block_size(zend_heap.safe_alloc(3, 16, 9)) == 64
 
 
 def test_realloc_keeps_the_contents(heap: zmm.Heap) -> None:
@@ -54,9 +75,9 @@ def test_realloc_keeps_the_contents(heap: zmm.Heap) -> None:
     assert heap.read(block, 40) == bytes(range(40))
 
 
-def test_realloc_of_nothing_allocates(heap: zmm.Heap) -> None:
+def test_realloc_of_nothing_allocates(zend_heap: zmm.Heap) -> None:
     """Address 0 stands for no block."""
-    assert heap.block_size(heap.realloc(0, 20)) == 24
+    assert zend_heap.block_size(zend_heap.realloc(0, 20)) == 24
 
 
 def test_realloc2_copies_at_most_what_it_is_told(heap: zmm.Heap) -> None:
@@ -70,9 +91,9 @@ def test_realloc2_copies_at_most_what_it_is_told(heap: zmm.Heap) -> None:
     assert heap.read(moved, 1, 10) != b"o"
 
 
-def test_safe_realloc_computes_count_times_size_plus_offset(heap: zmm.Heap) -> None:
+def test_safe_realloc_computes_count_times_size_plus_offset(zend_heap: zmm.Heap) -> None:
     """4 * 100 + 1 is 401: the bin of 448."""
-    assert heap.block_size(heap.safe_realloc(heap.alloc(8), 4, 100, 1)) == 448
+    assert zend_heap.block_size(zend_heap.safe_realloc(zend_heap.alloc(8), 4, 100, 1)) == 448
 
 
 def test_strdup_copies_up_to_the_first_nul(heap: zmm.Heap) -> None:
@@ -244,7 +265,7 @@ def test_text_must_be_bytes(heap: zmm.Heap) -> None:
 
 def test_read_and_write_stay_inside_the_block(heap: zmm.Heap) -> None:
     """Up to the usable size, from any offset; one byte more is refused and nothing is written."""
-    block = heap.alloc(33)
+    block = heap.alloc(40)
     heap.write(block, bytearray(b"x" * 40))
     heap.write(block, memoryview(b"yz"), 38)
 

@@ -66,15 +66,15 @@ def test_the_list_of_uses_is_complete() -> None:
         assert public - {"close", "closed", "level"} == set(_every_use(heap))
 
 
-def test_a_request_starts_where_the_first_one_started(heap: zmm.Heap) -> None:
+def test_a_request_starts_where_the_first_one_started(zend_heap: zmm.Heap) -> None:
     """After its end nothing is in use, the limit is kept, and places repeat."""
-    heap.set_limit("64M")
-    first = [heap.place(heap.alloc(size)) for size in (8, 40, 5000, 3072)]
-    heap.request_end()
-    usage = heap.usage()
+    zend_heap.set_limit("64M")
+    first = [zend_heap.place(zend_heap.alloc(size)) for size in (8, 40, 5000, 3072)]
+    zend_heap.request_end()
+    usage = zend_heap.usage()
 
     assert (usage.size_bytes, usage.real_size_bytes, usage.limit_bytes) == (0, zmm.CHUNK_BYTES, 64 * 2**20)
-    assert [heap.place(heap.alloc(size)) for size in (8, 40, 5000, 3072)] == first
+    assert [zend_heap.place(zend_heap.alloc(size)) for size in (8, 40, 5000, 3072)] == first
 
 
 def test_heaps_are_independent(heap: zmm.Heap) -> None:

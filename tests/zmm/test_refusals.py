@@ -10,25 +10,25 @@ import pytest
 import zmm
 
 
-def test_the_limit_refuses_a_huge_block_with_the_raw_size(heap: zmm.Heap) -> None:
+def test_the_limit_refuses_a_huge_block_with_the_raw_size(zend_heap: zmm.Heap) -> None:
     """MemoryLimitError is a MemoryError with the limit, the size and PHP's text."""
-    heap.set_limit("8M")
+    zend_heap.set_limit("8M")
     with pytest.raises(MemoryError) as caught:
-        heap.alloc(6_291_457)
+        zend_heap.alloc(6_291_457)
 
     error = caught.value
     assert isinstance(error, zmm.MemoryLimitError)
     assert (error.limit_bytes, error.tried_bytes) == (8_388_608, 6_291_457)
     assert str(error) == "Allowed memory size of 8388608 bytes exhausted (tried to allocate 6291457 bytes)"
-    assert heap.block_size(heap.alloc(6_291_456)) == 6_291_456
+    assert zend_heap.block_size(zend_heap.alloc(6_291_456)) == 6_291_456
 
 
-def test_the_limit_refuses_a_chunk_with_the_size_of_the_run(heap: zmm.Heap) -> None:
+def test_the_limit_refuses_a_chunk_with_the_size_of_the_run(zend_heap: zmm.Heap) -> None:
     """3072 bytes need a run of three pages."""
-    heap.set_limit(2**21)
-    heap.alloc(2_093_056)
+    zend_heap.set_limit(2**21)
+    zend_heap.alloc(2_093_056)
     with pytest.raises(zmm.MemoryLimitError) as caught:
-        heap.alloc(3072)
+        zend_heap.alloc(3072)
 
     assert caught.value.tried_bytes == 12_288
 
@@ -56,10 +56,10 @@ def test_overflow_names_its_factors(heap: zmm.Heap, factors: tuple[int, int, int
     assert heap.read(block, 4) == b"kept"
 
 
-def test_rounding_that_overflows_names_two_factors(heap: zmm.Heap) -> None:
+def test_rounding_that_overflows_names_two_factors(zend_heap: zmm.Heap) -> None:
     """The largest size cannot be rounded up to pages."""
     with pytest.raises(zmm.SizeOverflowError) as caught:
-        heap.alloc(2**64 - 1)
+        zend_heap.alloc(2**64 - 1)
 
     assert caught.value.factors == (2**64 - 1, 4096)
 
@@ -69,10 +69,10 @@ def test_multiplying_by_zero_is_no_overflow(heap: zmm.Heap) -> None:
     assert heap.block_size(heap.safe_alloc(0, 2**64 - 1, 8)) == 8
 
 
-def test_the_system_refuses_what_no_machine_has(heap: zmm.Heap, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_system_refuses_what_no_machine_has(zend_heap: zmm.Heap, capfd: pytest.CaptureFixture[str]) -> None:
     """SystemRefusalError tells what the heap held and what was tried."""
     with pytest.raises(zmm.SystemRefusalError) as caught:
-        heap.alloc(2**62)
+        zend_heap.alloc(2**62)
 
     error = caught.value
     assert (error.real_size_bytes, error.tried_bytes) == (2**21, 2**62)

@@ -10,36 +10,36 @@ import pytest
 import zmm
 
 
-def test_usage_counts_blocks_and_chunks(heap: zmm.Heap) -> None:
+def test_usage_counts_blocks_and_chunks(zend_heap: zmm.Heap) -> None:
     """Size is what was handed out, real_size what the system gave, peaks the most of both."""
-    block = heap.alloc(3_000_000)
-    heap.alloc(40)
-    heap.free(block)
-    usage = heap.usage()
+    block = zend_heap.alloc(3_000_000)
+    zend_heap.alloc(40)
+    zend_heap.free(block)
+    usage = zend_heap.usage()
 
     # The list node of a huge block is a block of 24 bytes.
     assert (usage.size_bytes, usage.peak_bytes) == (40, 3_002_368 + 24 + 40)
     assert (usage.real_size_bytes, usage.real_peak_bytes) == (2_097_152, 2_097_152 + 3_002_368)
     assert (usage.chunk_count, usage.chunk_count_peak, usage.cached_chunk_count) == (1, 1, 0)
     assert usage.chunk_count_average == 1.0
-    heap.reset_peak()
-    assert heap.usage().peak_bytes == 40
+    zend_heap.reset_peak()
+    assert zend_heap.usage().peak_bytes == 40
 
 
-def test_gc_gives_back_completely_free_runs(heap: zmm.Heap) -> None:
+def test_gc_gives_back_completely_free_runs(zend_heap: zmm.Heap) -> None:
     """One page of sixteen-byte slots, empty again."""
-    heap.alloc(40)
-    heap.free(heap.alloc(16))
+    zend_heap.alloc(40)
+    zend_heap.free(zend_heap.alloc(16))
 
-    assert heap.gc() == 4096
-    assert heap.gc() == 0
+    assert zend_heap.gc() == 4096
+    assert zend_heap.gc() == 0
 
 
-def test_places_have_no_addresses(heap: zmm.Heap) -> None:
+def test_places_have_no_addresses(zend_heap: zmm.Heap) -> None:
     """A slot, a run and a huge block, numbered in order of acquisition."""
-    blocks = [heap.alloc(size) for size in (40, 40, 5000, 3_000_000)]
+    blocks = [zend_heap.alloc(size) for size in (40, 40, 5000, 3_000_000)]
 
-    assert [heap.place(block) for block in blocks] == [
+    assert [zend_heap.place(block) for block in blocks] == [
         zmm.Place("small", 0, 1, 0, 40, 4096),
         zmm.Place("small", 0, 1, 1, 40, 4096 + 40),
         zmm.Place("large", 0, 2, 0, 8192, 8192),
@@ -47,38 +47,38 @@ def test_places_have_no_addresses(heap: zmm.Heap) -> None:
     ]
 
 
-def test_the_golden_vector(heap: zmm.Heap) -> None:
+def test_the_golden_vector(zend_heap: zmm.Heap) -> None:
     """Offsets, counters and page map after a sequence whose result PHP 8.2 has shown."""
     sizes = (100, 5000, 12000, 40, 8192, 3072, 320, 4096)
-    blocks = {size: heap.alloc(size) for size in sizes}
+    blocks = {size: zend_heap.alloc(size) for size in sizes}
     base = blocks[100] - 0x1000
     offsets = [0x1000, 0x2000, 0x4000, 0x7000, 0x8000, 0xA000, 0xD000, 0x12000]
     assert [blocks[size] - base for size in sizes] == offsets
 
     for size in (5000, 8192, 4096):
-        heap.free(blocks[size])
-    chunk = heap.snapshot().chunks[0]
+        zend_heap.free(blocks[size])
+    chunk = zend_heap.snapshot().chunks[0]
     assert (chunk.free_tail, chunk.free_pages) == (18, 498)
 
-    assert [heap.alloc(size) - base for size in (4096, 8192, 4000, 20000)] == [0x2000, 0x8000, 0x3000, 0x12000]
-    block = heap.alloc(30000)
+    assert [zend_heap.alloc(size) - base for size in (4096, 8192, 4000, 20000)] == [0x2000, 0x8000, 0x3000, 0x12000]
+    block = zend_heap.alloc(30000)
     assert block - base == 0x17000
-    assert heap.realloc(block, 50000) == block
-    assert heap.realloc(block, 9000) == block
-    assert heap.alloc(4096) - base == 0x1A000
-    assert (heap.usage().size_bytes, heap.usage().peak_bytes) == (69080, 105944)
+    assert zend_heap.realloc(block, 50000) == block
+    assert zend_heap.realloc(block, 9000) == block
+    assert zend_heap.alloc(4096) - base == 0x1A000
+    assert (zend_heap.usage().size_bytes, zend_heap.usage().peak_bytes) == (69080, 105944)
 
 
-def test_a_snapshot_shows_runs_free_slots_and_huge_blocks(heap: zmm.Heap) -> None:
+def test_a_snapshot_shows_runs_free_slots_and_huge_blocks(zend_heap: zmm.Heap) -> None:
     """Three blocks of three kinds, and the slots of their bins that are free."""
-    first = heap.alloc(3072)
-    heap.alloc(3072)
-    heap.alloc(10_000)
-    heap.alloc(3_000_000)
-    heap.free(first)
-    snapshot = heap.snapshot()
+    first = zend_heap.alloc(3072)
+    zend_heap.alloc(3072)
+    zend_heap.alloc(10_000)
+    zend_heap.alloc(3_000_000)
+    zend_heap.free(first)
+    snapshot = zend_heap.snapshot()
 
-    assert (snapshot.level, snapshot.edition, snapshot.usage) == (heap.level, heap.edition, heap.usage())
+    assert (snapshot.level, snapshot.edition, snapshot.usage) == (zend_heap.level, zend_heap.edition, zend_heap.usage())
     (chunk,) = snapshot.chunks
     assert chunk.runs == (zmm.Run(1, 3, 29, 3), zmm.Run(4, 3, None, 0), zmm.Run(7, 1, 2, 169))
     assert (chunk.mapping_index, chunk.free_pages, chunk.free_tail, chunk.cached) == (0, 504, 8, False)
@@ -90,26 +90,44 @@ def test_a_snapshot_shows_runs_free_slots_and_huge_blocks(heap: zmm.Heap) -> Non
     assert snapshot.huge == (zmm.Huge(1, 3_002_368),)
 
 
-def test_a_snapshot_shows_cached_chunks(heap: zmm.Heap) -> None:
+def test_a_snapshot_agrees_with_itself(heap: zmm.Heap) -> None:
+    """At every level: used pages are those of the runs, free slots are counted alike, huge blocks are all there."""
+    blocks = [heap.alloc(size) for size in range(1, 400_000, 971)] + [heap.alloc(3_000_000) for _ in range(3)]
+    for block in blocks[::3]:
+        heap.free(block)
+    snapshot = heap.snapshot()
+
+    for chunk in snapshot.chunks:
+        used = {0} | {page for run in chunk.runs for page in range(run.page_index, run.page_index + run.page_count)}
+        assert [page for page in range(512) if chunk.is_used(page)] == sorted(used)
+        assert chunk.free_pages == 512 - len(used)
+    runs = [run for chunk in snapshot.chunks for run in chunk.runs]
+    for index, slots in enumerate(snapshot.bins):
+        assert len(slots) == sum(run.free_slots for run in runs if run.bin_index == index)
+    assert len(snapshot.chunks) == snapshot.usage.chunk_count
+    assert len(snapshot.huge) == 2
+
+
+def test_a_snapshot_shows_cached_chunks(zend_heap: zmm.Heap) -> None:
     """A request of three chunks makes the average 2: one chunk waits for the next request."""
     for _ in range(3):
-        heap.alloc(2_000_000)
-    heap.request_end()
-    snapshot = heap.snapshot()
+        zend_heap.alloc(2_000_000)
+    zend_heap.request_end()
+    snapshot = zend_heap.snapshot()
 
     assert [chunk.mapping_index for chunk in snapshot.chunks] == [0]
     assert [(chunk.mapping_index, chunk.cached, chunk.runs) for chunk in snapshot.cached_chunks] == [(1, True, ())]
     assert snapshot.usage.chunk_count_average == 2.0
 
 
-def test_snapshots_are_frozen_values(heap: zmm.Heap) -> None:
+def test_snapshots_are_frozen_values(zend_heap: zmm.Heap) -> None:
     """Equal when the heap is as it was, and nothing in them can be changed."""
-    heap.alloc(40)
-    snapshot = heap.snapshot()
-    heap.free(heap.alloc(40))
+    zend_heap.alloc(40)
+    snapshot = zend_heap.snapshot()
+    zend_heap.free(zend_heap.alloc(40))
 
-    assert heap.snapshot() != snapshot  # the peak
-    assert heap.snapshot() == heap.snapshot()
+    assert zend_heap.snapshot() != snapshot  # the peak
+    assert zend_heap.snapshot() == zend_heap.snapshot()
     part: Any
     for part in (snapshot, snapshot.usage, snapshot.chunks[0], snapshot.chunks[0].runs[0], snapshot.bins[4][0]):
         with pytest.raises(dataclasses.FrozenInstanceError):

@@ -127,9 +127,9 @@ def test_without_truncate_and_extend_a_huge_block_moves(storage: MappedStorage) 
         assert heap.read(moved, 2_500_000) == b"x" * 2_500_000
 
 
-def test_a_storage_that_has_no_more_refuses(level: Level, storage: MappedStorage) -> None:
+def test_a_storage_that_has_no_more_refuses(zend_level: Level, storage: MappedStorage) -> None:
     """None is a refusal by the system, and the heap goes on."""
-    with zmm.Heap(level=level, storage=storage) as heap:
+    with zmm.Heap(level=zend_level, storage=storage) as heap:
         storage.refuse = True
         with pytest.raises(zmm.SystemRefusalError) as caught:
             heap.alloc(3_000_000)

@@ -90,10 +90,8 @@ ZMM_INTERNAL void chunk_delete(zmm_heap *heap, chunk_record *chunk) {
     zmm_assert(chunk->free_pages == ZMM_RUN_PAGES_MAX);
     chunk_unlink(heap, chunk);
     heap->chunk_count--;
-    const bool is_expected_again =
-        (double)(heap->chunk_count + heap->cached_count) < heap->chunk_count_average + 0.1;
-    const bool is_thrashing =
-        heap->chunk_count == heap->delete_boundary && heap->delete_count >= ZMM_DELETE_COUNT_MAX;
+    const bool is_expected_again = (double)(heap->chunk_count + heap->cached_count) < heap->chunk_count_average + 0.1;
+    const bool is_thrashing = heap->chunk_count == heap->delete_boundary && heap->delete_count >= ZMM_DELETE_COUNT_MAX;
     if (is_expected_again || is_thrashing) {
         chunk_cache_push(heap, chunk);
         return;

@@ -25,7 +25,7 @@
 
 #define ZMM_LEVEL_FAST 0     /* the checks that PHP 8.2 makes */
 #define ZMM_LEVEL_RELEASE 1  /* plus live bits, sealed links and guarded records */
-#define ZMM_LEVEL_HARDENED 2 /* plus trims around blocks, quarantine, random slot order, other addresses in each request */
+#define ZMM_LEVEL_HARDENED 2 /* plus trims, quarantine, random slot order, other addresses in each request */
 #define ZMM_LEVEL_DEBUG 3    /* plus call sites, all asserts and a whole-heap check at the end of each request */
 
 #ifndef ZMM_LEVEL

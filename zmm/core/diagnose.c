@@ -240,14 +240,14 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
         report->hint = "the heap's own record was overwritten";
         return;
     }
-    if (reason == PANIC_PAGE_MAP || reason == PANIC_FREE_MAP || reason == PANIC_CHUNK_RECORD) {
-        report->hint = "the allocator's own records were overwritten: look for a wild write";
-    }
     const position at = ground_locate_quietly(report->address);
     if (at != POSITION_NONE) {
         diagnose_in_chunk(report, at);
     } else if (!diagnose_huge(report)) {
         diagnose_foreign(report);
+    }
+    if (reason == PANIC_PAGE_MAP || reason == PANIC_FREE_MAP || reason == PANIC_CHUNK_RECORD) {
+        report->hint = "the allocator's own records were overwritten: look for a wild write";
     }
     if (reason == PANIC_HUGE_RECORD) {
         report->hint = "the allocator's own records were overwritten: look for a wild write";

@@ -279,7 +279,7 @@ ZMM_INTERNAL uint32_t ground_heap_id_take(void) {
     ground_lock();
     uint32_t id = 0;
     for (uint32_t tried = 1; tried < ZMM_HEAP_ID_COUNT && id == 0; tried++) {
-        if (ground_id_next == 0 || ground_id_next >= ZMM_HEAP_ID_COUNT - 1) {
+        if (ground_id_next >= ZMM_HEAP_ID_COUNT - 1) {
             ground_id_next = 1;
         }
         if (((ground_ids_used[ground_id_next / 64] >> (ground_id_next % 64)) & 1) == 0) {

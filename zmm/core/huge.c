@@ -81,10 +81,11 @@ static bool huge_acquire(zmm_heap *heap, huge_record *record, size_t size_bytes,
     record->mapping_index = heap->mapping_count++;
     record->node = small_alloc(heap, bin_of_size(ZMM_HUGE_NODE_BYTES));
     if (record->node == NULL) {
-        if (heap->edition == ZMM_EDITION_ZMM) {
+        /* Edition php-8.2 leaves the mapping behind, as PHP does when it bails out here. Not where blocks have trims:
+         * there the request is made once more, after quarantine was emptied, and may well succeed. */
+        if (ZMM_TRIMS || heap->edition == ZMM_EDITION_ZMM) {
             storage_huge_release(heap, block, real_bytes);
         }
-        /* Edition php-8.2 leaves the mapping behind, as PHP does when it bails out here. */
         return false;
     }
     trim_arm_own(heap, record->node, ZMM_HUGE_NODE_BYTES);

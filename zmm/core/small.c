@@ -26,7 +26,8 @@ ZMM_INTERNAL ZMM_COLD void *small_alloc_slow(zmm_heap *heap, uint32_t bin_index)
         return small_alloc_odd(heap, bin_index);
     }
     const size_t slot_bytes = bin_bytes[bin_index];
-    const bool is_php = heap->edition == ZMM_EDITION_PHP_8_2;
+    /* With trims a refusal here is not the last word, so it leaves nothing behind in any edition. */
+    const bool is_php = !ZMM_TRIMS && heap->edition == ZMM_EDITION_PHP_8_2;
     if (is_php) {
         usage_add(heap, slot_bytes); /* before the run is found: a refusal leaves it raised */
     }

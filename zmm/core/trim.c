@@ -150,7 +150,11 @@ ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, s
         return NULL;
     }
     bool refused;
-    if (resize_in_place(heap, &look, inner_bytes, &refused)) {
+    bool stays = resize_in_place(heap, &look, inner_bytes, &refused);
+    if (refused && quarantine_flush(heap)) {
+        stays = resize_in_place(heap, &look, inner_bytes, &refused);
+    }
+    if (stays) {
         const size_t class_bytes = look.kind == BLOCK_SMALL ? look.block_bytes : trim_class_bytes(inner_bytes);
         trim_arm(heap, block, class_bytes, size_bytes);
         trim_note_site(block, class_bytes, 0);

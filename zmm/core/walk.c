@@ -155,7 +155,7 @@ ZMM_INTERNAL zmm_place walk_place(const zmm_heap *heap, const void *address) {
         return walk_place_in_chunk(heap, at, address);
     }
     const huge_record *const huge = huge_find(heap, address);
-    if (huge == NULL || address == NULL) {
+    if (huge == NULL) {
         return (zmm_place){.kind = ZMM_PLACE_NONE};
     }
     const size_t usable_bytes = walk_usable_bytes(heap, address, huge->size_bytes);

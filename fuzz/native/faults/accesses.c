@@ -19,8 +19,7 @@ static _Alignas(64) unsigned char static_buffer[STATIC_BYTES];
 enum { PIECE_BYTES = 4096 };
 
 /* Byte by byte and not merged: each byte is an access of its own, as in the program that has the fault. */
-static void plain_poke(void *place, const void *bytes, size_t count)
-{
+static void plain_poke(void *place, const void *bytes, size_t count) {
     volatile unsigned char *to = place;
     const unsigned char *from = bytes;
     for (size_t index = 0; index < count; index++) {
@@ -28,8 +27,7 @@ static void plain_poke(void *place, const void *bytes, size_t count)
     }
 }
 
-static void plain_peek(void *bytes, const void *place, size_t count)
-{
+static void plain_peek(void *bytes, const void *place, size_t count) {
     const volatile unsigned char *from = place;
     unsigned char *to = bytes;
     for (size_t index = 0; index < count; index++) {
@@ -40,21 +38,14 @@ static void plain_peek(void *bytes, const void *place, size_t count)
 void (*poke)(void *place, const void *bytes, size_t count) = plain_poke;
 void (*peek)(void *bytes, const void *place, size_t count) = plain_peek;
 
-void *attacker_function(size_t size)
-{
+void *attacker_function(size_t size) {
     report_evidence(EVIDENCE_HIJACK, "the attacker's function was called with %zu", size);
     return NULL;
 }
 
-static void *as_pointer(const char *expression)
-{
-    return (void *)(uintptr_t)evaluate(expression);
-}
-
 /* ---- writes ---- */
 
-static void op_write(uint32_t heap, uint32_t count, char **words)
-{
+static void op_write(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     unsigned char *place = as_pointer(words[0]);
     for (uint32_t index = 1; index < count; index++) {
@@ -63,8 +54,7 @@ static void op_write(uint32_t heap, uint32_t count, char **words)
     }
 }
 
-static void op_fill(uint32_t heap, uint32_t count, char **words)
-{
+static void op_fill(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     static unsigned char piece[PIECE_BYTES];
@@ -78,16 +68,14 @@ static void op_fill(uint32_t heap, uint32_t count, char **words)
     }
 }
 
-static void op_word(uint32_t heap, uint32_t count, char **words)
-{
+static void op_word(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     uint64_t word = evaluate(words[1]);
     poke(as_pointer(words[0]), &word, sizeof word);
 }
 
-static void op_word4(uint32_t heap, uint32_t count, char **words)
-{
+static void op_word4(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     uint32_t word = (uint32_t)evaluate(words[1]);
@@ -95,8 +83,7 @@ static void op_word4(uint32_t heap, uint32_t count, char **words)
 }
 
 /* word ^= MASK, for flipped bits, and word &= MASK, word += VALUE. */
-static void change(const char *place_expression, const char *value_expression, char sign)
-{
+static void change(const char *place_expression, const char *value_expression, char sign) {
     unsigned char *place = as_pointer(place_expression);
     uint64_t value = evaluate(value_expression);
     uint64_t word;
@@ -105,22 +92,19 @@ static void change(const char *place_expression, const char *value_expression, c
     poke(place, &word, sizeof word);
 }
 
-static void op_flip(uint32_t heap, uint32_t count, char **words)
-{
+static void op_flip(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     change(words[0], words[1], '^');
 }
 
-static void op_mask(uint32_t heap, uint32_t count, char **words)
-{
+static void op_mask(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     change(words[0], words[1], '&');
 }
 
-static void op_add(uint32_t heap, uint32_t count, char **words)
-{
+static void op_add(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     unsigned char *place = as_pointer(words[0]);
@@ -130,8 +114,7 @@ static void op_add(uint32_t heap, uint32_t count, char **words)
     poke(place, &byte, 1);
 }
 
-static void op_copy(uint32_t heap, uint32_t count, char **words)
-{
+static void op_copy(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     unsigned char bytes[PIECE_BYTES];
@@ -144,8 +127,7 @@ static void op_copy(uint32_t heap, uint32_t count, char **words)
 }
 
 /* What the program rightly writes into its own block: the pattern ends there. */
-static void op_own(uint32_t heap, uint32_t count, char **words)
-{
+static void op_own(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     uint64_t address = evaluate(words[0]);
@@ -161,8 +143,7 @@ static void op_own(uint32_t heap, uint32_t count, char **words)
 
 /* ---- reads ---- */
 
-static void op_read(uint32_t heap, uint32_t count, char **words)
-{
+static void op_read(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     uint64_t address = evaluate(words[0]);
@@ -180,8 +161,7 @@ static void op_read(uint32_t heap, uint32_t count, char **words)
 }
 
 /* How many of the bytes at `place` are those that `block` had at `offset`. */
-static uint64_t bytes_of(const struct block *block, uint64_t place, uint64_t offset, uint64_t bytes)
-{
+static uint64_t bytes_of(const struct block *block, uint64_t place, uint64_t offset, uint64_t bytes) {
     uint64_t equal = 0;
     for (uint64_t index = 0; index < bytes; index++) {
         uint8_t byte;
@@ -192,8 +172,7 @@ static uint64_t bytes_of(const struct block *block, uint64_t place, uint64_t off
 }
 
 /* Reads from a block that is freed: its old contents are a secret. */
-static void op_reveal(uint32_t heap, uint32_t count, char **words)
-{
+static void op_reveal(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     const struct block *block = name_block(words[0]);
@@ -209,8 +188,7 @@ static void op_reveal(uint32_t heap, uint32_t count, char **words)
 }
 
 /* Allocates COUNT blocks of SIZE and looks, before anything is written, for a freed block's bytes at OFFSET. */
-static void op_reuse(uint32_t heap, uint32_t count, char **words)
-{
+static void op_reuse(uint32_t heap, uint32_t count, char **words) {
     (void)count;
     const struct block *block = name_block(words[0]);
     if (block == NULL) {
@@ -234,8 +212,7 @@ static void op_reuse(uint32_t heap, uint32_t count, char **words)
 
 /* ---- memory that belongs to nobody's heap ---- */
 
-static void op_stack(uint32_t heap, uint32_t count, char **words)
-{
+static void op_stack(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     memset(stack_buffer, 0, STACK_BYTES);
@@ -243,8 +220,7 @@ static void op_stack(uint32_t heap, uint32_t count, char **words)
     name_set(words[0], 0, (uint64_t)(uintptr_t)stack_buffer, NULL);
 }
 
-static void op_static(uint32_t heap, uint32_t count, char **words)
-{
+static void op_static(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     blocks_add_foreign("a static array", (uint64_t)(uintptr_t)static_buffer, STATIC_BYTES);
@@ -252,8 +228,7 @@ static void op_static(uint32_t heap, uint32_t count, char **words)
 }
 
 /* A mapping of the program's own, aligned to 2 MiB. */
-static void op_map(uint32_t heap, uint32_t count, char **words)
-{
+static void op_map(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     const uint64_t alignment = (uint64_t)2 << 20;
@@ -268,8 +243,7 @@ static void op_map(uint32_t heap, uint32_t count, char **words)
 }
 
 /* Makes a foreign mapping look like the chunk of a block, as far as that chunk's header can be read. */
-static void op_forge(uint32_t heap, uint32_t count, char **words)
-{
+static void op_forge(uint32_t heap, uint32_t count, char **words) {
     (void)count;
     static unsigned char header[4096];
     uint64_t fake = evaluate(words[0]);
@@ -296,28 +270,34 @@ static void op_forge(uint32_t heap, uint32_t count, char **words)
 
 /* ---- choices and conditions ---- */
 
-/* The first of an array whose end is at most GAP bytes before a multiple of ALIGNMENT, and readable behind it. */
-static void op_pick(uint32_t heap, uint32_t count, char **words)
-{
+/* The one of an array that ends closest before a multiple of ALIGNMENT, at most GAP bytes, with memory behind it; of
+ * equally close ones the first. */
+static void op_pick(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     uint64_t alignment = evaluate(words[2]);
     uint64_t gap = evaluate(words[3]);
+    struct block *best = NULL;
     for (uint32_t index = 0; index < name_count(words[1]); index++) {
         char element[2 * NAME_BYTES];
         (void)snprintf(element, sizeof element, "%.20s[%u]", words[1], index);
         struct block *block = name_block(element);
-        uint64_t end = block != NULL ? block->address + block->usable : 1;
-        if (block != NULL && (0 - end) % alignment <= gap && is_mapped(end) && is_mapped(end + alignment / 2)) {
-            name_set(words[0], 0, block->address, block);
-            return;
+        uint64_t end = block != NULL ? block->address + block->usable : 0;
+        uint64_t distance = (0 - end) % alignment;
+        if (block == NULL || distance > gap || !is_mapped(end) || !is_mapped(end + alignment / 2)) {
+            continue;
+        }
+        if (best == NULL || distance < (0 - best->address - best->usable) % alignment) {
+            best = block;
         }
     }
-    report_end(FLAG_NOT_APPLICABLE, "no block ends that close to a multiple of %" PRIu64, alignment);
+    if (best == NULL) {
+        report_end(FLAG_NOT_APPLICABLE, "no block ends that close to a multiple of %" PRIu64, alignment);
+    }
+    name_set(words[0], 0, best->address, best);
 }
 
-static void op_mapped(uint32_t heap, uint32_t count, char **words)
-{
+static void op_mapped(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     if (!is_mapped(evaluate(words[0]))) {
@@ -325,8 +305,7 @@ static void op_mapped(uint32_t heap, uint32_t count, char **words)
     }
 }
 
-static void op_need(uint32_t heap, uint32_t count, char **words)
-{
+static void op_need(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     if (evaluate(words[0]) == 0) {
@@ -334,15 +313,13 @@ static void op_need(uint32_t heap, uint32_t count, char **words)
     }
 }
 
-static void op_let(uint32_t heap, uint32_t count, char **words)
-{
+static void op_let(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     name_set(words[0], 0, evaluate(words[1]), NULL);
 }
 
-static void op_size(uint32_t heap, uint32_t count, char **words)
-{
+static void op_size(uint32_t heap, uint32_t count, char **words) {
     (void)heap;
     (void)count;
     detonation_size = evaluate(words[0]);
@@ -350,8 +327,7 @@ static void op_size(uint32_t heap, uint32_t count, char **words)
 
 /* ---- metadata ---- */
 
-static void op_meta(uint32_t heap, uint32_t count, char **words)
-{
+static void op_meta(uint32_t heap, uint32_t count, char **words) {
     if (target->meta == NULL || !target->has_meta()) {
         report_end(FLAG_NOT_APPLICABLE, "the target has no hook that tells where its metadata are");
     }

@@ -13,6 +13,9 @@
 struct allocator {
     bool zendmm; /* heaps, limit, gc and requests exist */
     void (*load)(const char *library);
+    /* The library's own everyday functions, as a program calls them; for prices. */
+    void *(*plain_alloc)(size_t size);
+    void (*plain_free)(void *block);
     void (*open)(uint32_t heap);
     void (*close)(uint32_t heap);
     void *(*alloc)(uint32_t heap, size_t size);

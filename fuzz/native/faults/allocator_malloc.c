@@ -21,21 +21,18 @@ static struct {
     void (*tc_release)(void);
 } library;
 
-static void find(void *place, const char *name)
-{
+static void find(void *place, const char *name) {
     void *found = library_find(name);
     memcpy(place, &found, sizeof found);
 }
 
-static bool find_if_there(void *place, const char *name)
-{
+static bool find_if_there(void *place, const char *name) {
     void *found = library_find_if_there(name);
     memcpy(place, &found, sizeof found);
     return found != NULL;
 }
 
-static void malloc_free_sized(uint32_t heap, void *block, size_t size)
-{
+static void malloc_free_sized(uint32_t heap, void *block, size_t size) {
     (void)heap;
     if (library.free_sized != NULL) {
         library.free_sized(block, size);
@@ -44,15 +41,13 @@ static void malloc_free_sized(uint32_t heap, void *block, size_t size)
     }
 }
 
-static size_t malloc_block_size(uint32_t heap, void *block)
-{
+static size_t malloc_block_size(uint32_t heap, void *block) {
     (void)heap;
     return library.usable_size(block);
 }
 
 /* Gives free memory back to the system, by whatever name the library has for that. */
-static size_t malloc_collect(uint32_t heap)
-{
+static size_t malloc_collect(uint32_t heap) {
     (void)heap;
     if (library.trim != NULL) {
         return (size_t)library.trim(0);
@@ -68,35 +63,33 @@ static size_t malloc_collect(uint32_t heap)
     return 0;
 }
 
-static void *malloc_aligned(uint32_t heap, size_t alignment, size_t size)
-{
+static void *malloc_aligned(uint32_t heap, size_t alignment, size_t size) {
     (void)heap;
     void *block = NULL;
     errno = library.posix_memalign(&block, alignment, size);
     return errno == 0 ? block : NULL;
 }
 
-static void *malloc_safe_alloc(uint32_t heap, size_t count, size_t size, size_t offset)
-{
+static void *malloc_safe_alloc(uint32_t heap, size_t count, size_t size, size_t offset) {
     (void)heap;
     (void)offset;
     return library.reallocarray(NULL, count, size);
 }
 
-static void *malloc_safe_realloc(uint32_t heap, void *block, size_t count, size_t size, size_t offset)
-{
+static void *malloc_safe_realloc(uint32_t heap, void *block, size_t count, size_t size, size_t offset) {
     (void)heap;
     (void)offset;
     return library.reallocarray(block, count, size);
 }
 
-static void load(const char *path)
-{
+static void load(const char *path) {
     library_open(path);
     find(&library.malloc, "malloc");
     find(&library.calloc, "calloc");
     find(&library.realloc, "realloc");
     find(&library.free, "free");
+    allocator_malloc.plain_alloc = library.malloc;
+    allocator_malloc.plain_free = library.free;
     if (!find_if_there(&library.free_sized, "free_sized") && !find_if_there(&library.free_sized, "mi_free_size")) {
         (void)find_if_there(&library.free_sized_flags, "sdallocx");
     }
@@ -121,31 +114,26 @@ static void load(const char *path)
     }
 }
 
-static void open_heap(uint32_t heap)
-{
+static void open_heap(uint32_t heap) {
     (void)heap;
 }
 
-static void *malloc_alloc(uint32_t heap, size_t size)
-{
+static void *malloc_alloc(uint32_t heap, size_t size) {
     (void)heap;
     return library.malloc(size);
 }
 
-static void *malloc_calloc(uint32_t heap, size_t count, size_t size)
-{
+static void *malloc_calloc(uint32_t heap, size_t count, size_t size) {
     (void)heap;
     return library.calloc(count, size);
 }
 
-static void *malloc_realloc(uint32_t heap, void *block, size_t size)
-{
+static void *malloc_realloc(uint32_t heap, void *block, size_t size) {
     (void)heap;
     return library.realloc(block, size);
 }
 
-static void malloc_free(uint32_t heap, void *block)
-{
+static void malloc_free(uint32_t heap, void *block) {
     (void)heap;
     library.free(block);
 }

@@ -10,8 +10,9 @@
 #define EXPORTED __attribute__((visibility("default")))
 
 enum { SIZED_COUNT = 30 };
-static const uint16_t bin_sizes[SIZED_COUNT] = {8,   16,  24,  32,  40,  48,  56,  64,  80,   96,   112,  128,  160,  192,  224,
-                                                256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072};
+static const uint16_t bin_sizes[SIZED_COUNT] = {8,   16,  24,  32,   40,   48,   56,   64,   80,   96,
+                                                112, 128, 160, 192,  224,  256,  320,  384,  448,  512,
+                                                640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072};
 
 static struct {
     void *(*startup)(void);
@@ -34,7 +35,8 @@ static struct {
     void (*efree_bin[SIZED_COUNT])(void *block);
     size_t (*block_size)(void *block);
     int (*set_memory_limit)(size_t limit);
-    void (*set_custom_handlers)(void *heap, void *(*alloc)(size_t), void (*free)(void *), void *(*realloc)(void *, size_t));
+    void (*set_custom_handlers)(void *heap, void *(*alloc)(size_t), void (*free)(void *),
+                                void *(*realloc)(void *, size_t));
 } php;
 
 static void *heaps[HEAPS_MAX];
@@ -50,24 +52,21 @@ EXPORTED _Noreturn void zend_error_noreturn(int type, const char *format, ...);
 EXPORTED _Noreturn void zend_error_at_noreturn(int type, void *file, uint32_t line, const char *format, ...);
 EXPORTED _Noreturn void _zend_bailout(const char *file, uint32_t line);
 
-static _Noreturn void die_of(const char *format, va_list arguments)
-{
+static _Noreturn void die_of(const char *format, va_list arguments) {
     char text[512];
     (void)vsnprintf(text, sizeof text, format, arguments);
     (void)fprintf(stderr, "PHP Fatal error:  %s\n", text);
     _exit(255);
 }
 
-void zend_error_noreturn(int type, const char *format, ...)
-{
+void zend_error_noreturn(int type, const char *format, ...) {
     (void)type;
     va_list arguments;
     va_start(arguments, format);
     die_of(format, arguments);
 }
 
-void zend_error_at_noreturn(int type, void *file, uint32_t line, const char *format, ...)
-{
+void zend_error_at_noreturn(int type, void *file, uint32_t line, const char *format, ...) {
     (void)type;
     (void)file;
     (void)line;
@@ -76,8 +75,7 @@ void zend_error_at_noreturn(int type, void *file, uint32_t line, const char *for
     die_of(format, arguments);
 }
 
-void _zend_bailout(const char *file, uint32_t line)
-{
+void _zend_bailout(const char *file, uint32_t line) {
     (void)fprintf(stderr, "PHP Fatal error:  bailout at %s:%u\n", file != NULL ? file : "?", line);
     _exit(255);
 }
@@ -86,8 +84,7 @@ void _zend_bailout(const char *file, uint32_t line)
 
 static void find_layout(const char *heap);
 
-static void open_heap(uint32_t heap)
-{
+static void open_heap(uint32_t heap) {
     heaps[heap] = php.startup();
     if (heaps[heap] == NULL) {
         report_end(FLAG_BROKEN, "the library makes no heap");
@@ -98,53 +95,44 @@ static void open_heap(uint32_t heap)
     }
 }
 
-static void close_heap(uint32_t heap)
-{
+static void close_heap(uint32_t heap) {
     php.shutdown(heaps[heap], true, true);
 }
 
-static void *php_alloc(uint32_t heap, size_t size)
-{
+static void *php_alloc(uint32_t heap, size_t size) {
     return heap == 0 ? php.emalloc(size) : php.alloc(heaps[heap], size);
 }
 
-static void *php_calloc(uint32_t heap, size_t count, size_t size)
-{
+static void *php_calloc(uint32_t heap, size_t count, size_t size) {
     (void)heap;
     return php.ecalloc(count, size);
 }
 
-static void *php_safe_alloc(uint32_t heap, size_t count, size_t size, size_t offset)
-{
+static void *php_safe_alloc(uint32_t heap, size_t count, size_t size, size_t offset) {
     (void)heap;
     return php.safe_emalloc(count, size, offset);
 }
 
-static void *php_realloc(uint32_t heap, void *block, size_t size)
-{
+static void *php_realloc(uint32_t heap, void *block, size_t size) {
     return heap == 0 ? php.erealloc(block, size) : php.realloc(heaps[heap], block, size);
 }
 
-static void *php_realloc2(uint32_t heap, void *block, size_t size, size_t copy)
-{
+static void *php_realloc2(uint32_t heap, void *block, size_t size, size_t copy) {
     (void)heap;
     return php.erealloc2(block, size, copy);
 }
 
-static void *php_safe_realloc(uint32_t heap, void *block, size_t count, size_t size, size_t offset)
-{
+static void *php_safe_realloc(uint32_t heap, void *block, size_t count, size_t size, size_t offset) {
     (void)heap;
     return php.safe_erealloc(block, count, size, offset);
 }
 
-static void *php_strndup(uint32_t heap, const char *text, size_t length)
-{
+static void *php_strndup(uint32_t heap, const char *text, size_t length) {
     (void)heap;
     return php.estrndup(text, length);
 }
 
-static void php_free(uint32_t heap, void *block)
-{
+static void php_free(uint32_t heap, void *block) {
     if (heap == 0) {
         php.efree(block);
     } else {
@@ -152,8 +140,7 @@ static void php_free(uint32_t heap, void *block)
     }
 }
 
-static void php_free_sized(uint32_t heap, void *block, size_t size)
-{
+static void php_free_sized(uint32_t heap, void *block, size_t size) {
     (void)heap;
     for (uint32_t bin = 0; bin < SIZED_COUNT; bin++) {
         if (size <= bin_sizes[bin]) {
@@ -164,50 +151,42 @@ static void php_free_sized(uint32_t heap, void *block, size_t size)
     php.efree_large(block, size);
 }
 
-static void php_free_large(uint32_t heap, void *block, size_t size)
-{
+static void php_free_large(uint32_t heap, void *block, size_t size) {
     (void)heap;
     php.efree_large(block, size);
 }
 
-static size_t php_block_size(uint32_t heap, void *block)
-{
+static size_t php_block_size(uint32_t heap, void *block) {
     return heap == 0 ? php.block_size(block) : php.heap_block_size(heaps[heap], block);
 }
 
-static bool php_set_limit(uint32_t heap, size_t limit)
-{
+static bool php_set_limit(uint32_t heap, size_t limit) {
     (void)heap;
     return php.set_memory_limit(limit) == 0;
 }
 
-static size_t php_gc(uint32_t heap)
-{
+static size_t php_gc(uint32_t heap) {
     return php.gc(heaps[heap]);
 }
 
-static void php_request_end(uint32_t heap)
-{
+static void php_request_end(uint32_t heap) {
     php.shutdown(heaps[heap], false, true);
 }
 
 /* ---- metadata ---- */
 
-static uint64_t u64(const void *object, uint32_t offset)
-{
+static uint64_t u64(const void *object, uint32_t offset) {
     uint64_t value;
     memcpy(&value, (const char *)object + offset, sizeof value);
     return value;
 }
 
-static char *pointer(const void *object, uint32_t offset)
-{
+static char *pointer(const void *object, uint32_t offset) {
     return (char *)(uintptr_t)u64(object, offset);
 }
 
 /* Finds the layout of a heap that has just been made: values that only one place can have. */
-static void find_layout(const char *heap)
-{
+static void find_layout(const char *heap) {
     enum { HEAP_IN_CHUNK = 64, PAGE_MAP_FIRST = 0x40000001 };
     const char *chunk = heap - HEAP_IN_CHUNK;
     for (uint32_t offset = 400; offset < 1200; offset += 8) {
@@ -229,15 +208,13 @@ static void find_layout(const char *heap)
     }
 }
 
-static void *mark_alloc(size_t size)
-{
+static void *mark_alloc(size_t size) {
     (void)size;
     return NULL;
 }
 
 /* Custom handlers are set once on a heap of their own, to see where they are kept. */
-static void find_handlers(void)
-{
+static void find_handlers(void) {
     char *heap = php.startup();
     php.set_custom_handlers(heap, mark_alloc, NULL, NULL);
     for (uint32_t offset = 272; offset < 512; offset += 8) {
@@ -247,8 +224,7 @@ static void find_handlers(void)
     }
 }
 
-static void *php_meta(uint32_t number, const char *kind, const void *block)
-{
+static void *php_meta(uint32_t number, const char *kind, const void *block) {
     char *heap = heaps[number];
     uint64_t address = (uint64_t)(uintptr_t)block;
     char *chunk = (char *)(uintptr_t)(address & ~(uint64_t)0x1fffff);
@@ -305,19 +281,16 @@ static void *php_meta(uint32_t number, const char *kind, const void *block)
     report_end(FLAG_BROKEN, "unknown piece of metadata %s", kind);
 }
 
-static bool php_has_meta(void)
-{
+static bool php_has_meta(void) {
     return true;
 }
 
-static void find(void *place, const char *name)
-{
+static void find(void *place, const char *name) {
     void *found = library_find(name);
     memcpy(place, &found, sizeof found);
 }
 
-static void load(const char *path)
-{
+static void load(const char *path) {
     library_open(path);
     find(&php.startup, "zend_mm_startup");
     find(&php.shutdown, "zend_mm_shutdown");
@@ -336,6 +309,8 @@ static void load(const char *path)
     find(&php.estrndup, "_estrndup");
     find(&php.efree, "_efree");
     find(&php.efree_large, "_efree_large");
+    allocator_php.plain_alloc = php.emalloc;
+    allocator_php.plain_free = php.efree;
     find(&php.block_size, "_zend_mem_block_size");
     find(&php.set_memory_limit, "zend_set_memory_limit");
     find(&php.set_custom_handlers, "zend_mm_set_custom_handlers");

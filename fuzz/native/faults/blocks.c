@@ -24,8 +24,7 @@ static struct {
 } foreign[FOREIGN_MAX];
 static uint32_t foreign_count;
 
-void blocks_add_foreign(const char *what, uint64_t address, uint64_t size)
-{
+void blocks_add_foreign(const char *what, uint64_t address, uint64_t size) {
     if (foreign_count == FOREIGN_MAX) {
         report_end(FLAG_BROKEN, "more than %d foreign buffers", FOREIGN_MAX);
     }
@@ -34,16 +33,14 @@ void blocks_add_foreign(const char *what, uint64_t address, uint64_t size)
     foreign[foreign_count++].size = size;
 }
 
-bool is_mapped(uint64_t address)
-{
+bool is_mapped(uint64_t address) {
     unsigned char state;
     return mincore((void *)(uintptr_t)(address & ~(uint64_t)4095), 4096, &state) == 0;
 }
 
 /* ---- patterns ---- */
 
-static uint64_t pattern_word(uint64_t seed, uint64_t index)
-{
+static uint64_t pattern_word(uint64_t seed, uint64_t index) {
     uint64_t word = (seed << 32 | index) * 0x9e3779b97f4a7c15u + seed;
     word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9u;
     word = (word ^ (word >> 27)) * 0x94d049bb133111ebu;
@@ -51,14 +48,12 @@ static uint64_t pattern_word(uint64_t seed, uint64_t index)
     return (word ^ (word >> 31)) & ~(uint64_t)6;
 }
 
-uint8_t block_byte(const struct block *block, uint64_t offset)
-{
+uint8_t block_byte(const struct block *block, uint64_t offset) {
     return (uint8_t)(pattern_word(block->seed, offset / 8) >> (offset % 8 * 8));
 }
 
 /* Big blocks carry their pattern at the ends and in places between. */
-static uint64_t next_part(const struct block *block, uint64_t from, uint64_t *part_bytes)
-{
+static uint64_t next_part(const struct block *block, uint64_t from, uint64_t *part_bytes) {
     *part_bytes = PART_BYTES;
     if (block->size <= WHOLE_BYTES) {
         *part_bytes = block->size;
@@ -73,8 +68,7 @@ static uint64_t next_part(const struct block *block, uint64_t from, uint64_t *pa
     return next < last ? next : last;
 }
 
-void block_fill(struct block *block)
-{
+void block_fill(struct block *block) {
     uint64_t part_bytes;
     for (uint64_t from = 0; from < block->size;) {
         uint64_t next = next_part(block, from, &part_bytes);
@@ -88,8 +82,7 @@ void block_fill(struct block *block)
 }
 
 /* The offset of the first byte before `upto` that is not as it should be, or the size; the bytes are at `address`. */
-static uint64_t first_wrong(const struct block *block, uint64_t address, uint64_t upto)
-{
+static uint64_t first_wrong(const struct block *block, uint64_t address, uint64_t upto) {
     uint64_t part_bytes;
     for (uint64_t from = 0; from < block->size;) {
         uint64_t next = next_part(block, from, &part_bytes);
@@ -114,13 +107,11 @@ static uint64_t first_wrong(const struct block *block, uint64_t address, uint64_
     return block->size;
 }
 
-void block_check(const struct block *block)
-{
+void block_check(const struct block *block) {
     block_check_moved(block, block->address, block->size);
 }
 
-void block_check_moved(const struct block *block, uint64_t address, uint64_t upto)
-{
+void block_check_moved(const struct block *block, uint64_t address, uint64_t upto) {
     uint64_t offset = first_wrong(block, address, upto);
     if (offset < block->size) {
         report_evidence(EVIDENCE_VICTIM, "byte %" PRIu64 " of a live block of %" PRIu64 " bytes changed", offset,
@@ -128,8 +119,7 @@ void block_check_moved(const struct block *block, uint64_t address, uint64_t upt
     }
 }
 
-void blocks_check_all(void)
-{
+void blocks_check_all(void) {
     for (uint32_t index = first_live; index < count; index++) {
         if (table[index].live) {
             block_check(&table[index]);
@@ -139,21 +129,19 @@ void blocks_check_all(void)
 
 /* ---- places ---- */
 
-static bool intersects(uint64_t address, uint64_t size, uint64_t other, uint64_t other_size)
-{
+static bool intersects(uint64_t address, uint64_t size, uint64_t other, uint64_t other_size) {
     return address < other + other_size && other < address + size;
 }
 
-static void check_place(const struct block *block)
-{
+static void check_place(const struct block *block) {
     uint64_t size = block->size > 0 ? block->size : 1;
     for (uint32_t index = first_live; index < count; index++) {
         const struct block *other = &table[index];
         if (other->live && other != block &&
             intersects(block->address, size, other->address, other->size > 0 ? other->size : 1)) {
             report_evidence(EVIDENCE_OVERLAP,
-                            "an allocation of %" PRIu64 " bytes lies over a live block of %" PRIu64 " bytes", block->size,
-                            other->size);
+                            "an allocation of %" PRIu64 " bytes lies over a live block of %" PRIu64 " bytes",
+                            block->size, other->size);
             break;
         }
     }
@@ -166,8 +154,7 @@ static void check_place(const struct block *block)
     }
 }
 
-static struct block *new_block(void)
-{
+static struct block *new_block(void) {
     while (first_live < count && !table[first_live].live) {
         first_live++;
     }
@@ -177,8 +164,7 @@ static struct block *new_block(void)
     return &table[count++];
 }
 
-struct block *block_enter_bare(uint32_t heap, void *answer, uint64_t size)
-{
+struct block *block_enter_bare(uint32_t heap, void *answer, uint64_t size) {
     if (answer == NULL) {
         report->refused_count++;
         if (report->phase <= PHASE_AFTER) {
@@ -187,8 +173,12 @@ struct block *block_enter_bare(uint32_t heap, void *answer, uint64_t size)
         return NULL;
     }
     struct block *block = new_block();
-    *block = (struct block){.address = (uint64_t)(uintptr_t)answer, .size = size, .usable = size, .seed = count,
-                            .live = true, .heap = (uint8_t)heap};
+    *block = (struct block){.address = (uint64_t)(uintptr_t)answer,
+                            .size = size,
+                            .usable = size,
+                            .seed = count,
+                            .live = true,
+                            .heap = (uint8_t)heap};
     if (size >= (uint64_t)1 << 46) {
         /* No machine has that much: what came back is shorter than what was asked for. */
         report_evidence(EVIDENCE_SHORT_ALLOC, "%" PRIu64 " bytes were granted", size);
@@ -210,8 +200,7 @@ struct block *block_enter_bare(uint32_t heap, void *answer, uint64_t size)
     return block;
 }
 
-struct block *block_enter(uint32_t heap, void *answer, uint64_t size)
-{
+struct block *block_enter(uint32_t heap, void *answer, uint64_t size) {
     struct block *block = block_enter_bare(heap, answer, size);
     if (block != NULL) {
         block_fill(block);
@@ -219,8 +208,7 @@ struct block *block_enter(uint32_t heap, void *answer, uint64_t size)
     return block;
 }
 
-struct block *block_at(uint64_t address)
-{
+struct block *block_at(uint64_t address) {
     for (uint32_t index = first_live; index < count; index++) {
         if (table[index].live && address - table[index].address < table[index].size) {
             return &table[index];
@@ -229,18 +217,15 @@ struct block *block_at(uint64_t address)
     return NULL;
 }
 
-struct block *blocks_first(void)
-{
+struct block *blocks_first(void) {
     return table;
 }
 
-uint32_t blocks_count(void)
-{
+uint32_t blocks_count(void) {
     return count;
 }
 
-void blocks_forget(bool only_first)
-{
+void blocks_forget(bool only_first) {
     for (uint32_t index = 0; index < count; index++) {
         if (!only_first || table[index].heap == 0) {
             table[index].live = false;
@@ -248,18 +233,15 @@ void blocks_forget(bool only_first)
     }
 }
 
-void blocks_set_limit(uint64_t limit_bytes)
-{
+void blocks_set_limit(uint64_t limit_bytes) {
     limit = limit_bytes;
 }
 
-uint64_t blocks_limit(void)
-{
+uint64_t blocks_limit(void) {
     return limit;
 }
 
-uint64_t blocks_live_bytes(void)
-{
+uint64_t blocks_live_bytes(void) {
     uint64_t bytes = 0;
     for (uint32_t index = first_live; index < count; index++) {
         bytes += table[index].live ? table[index].size : 0;
@@ -267,8 +249,7 @@ uint64_t blocks_live_bytes(void)
     return bytes;
 }
 
-void blocks_forget_last(void)
-{
+void blocks_forget_last(void) {
     if (count > 0 && !table[count - 1].live) {
         count--;
         first_live = first_live > count ? count : first_live;

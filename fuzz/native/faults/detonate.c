@@ -17,23 +17,20 @@ enum {
 
 static struct block *anchor;
 
-void detonate_prepare(void)
-{
+void detonate_prepare(void) {
     if (target->zendmm) {
         anchor = block_enter(0, target->alloc(0, ANCHOR_BYTES), ANCHOR_BYTES);
     }
 }
 
-static void release(struct block *block)
-{
+static void release(struct block *block) {
     if (block != NULL && block->live) {
         block->live = false;
         target->free(block->heap, (void *)(uintptr_t)block->address);
     }
 }
 
-static void refill(uint64_t size)
-{
+static void refill(uint64_t size) {
     struct block *blocks[REFILL_BLOCKS];
     for (uint32_t index = 0; index < REFILL_BLOCKS; index++) {
         blocks[index] = block_enter(0, target->alloc(0, size), size);
@@ -44,8 +41,7 @@ static void refill(uint64_t size)
     }
 }
 
-static void free_everything(void)
-{
+static void free_everything(void) {
     if (anchor != NULL && !anchor->live) {
         detonate_prepare(); /* a request has ended since */
     }
@@ -59,8 +55,7 @@ static void free_everything(void)
     }
 }
 
-static void churn(uint64_t size)
-{
+static void churn(uint64_t size) {
     uint32_t turns = size <= CHURN_SMALL_BYTES ? CHURN_SMALL_TURNS : CHURN_LARGE_TURNS;
     for (uint32_t turn = 0; turn < turns; turn++) {
         struct block *block = block_enter_bare(0, target->alloc(0, size), size);
@@ -74,8 +69,7 @@ static void churn(uint64_t size)
     }
 }
 
-void detonate(void)
-{
+void detonate(void) {
     uint64_t size = detonation_size > 0 ? detonation_size : 1;
     blocks_set_limit(0);
     report_phase(PHASE_CHECK);

@@ -13,8 +13,7 @@
 
 static void *handle;
 
-void library_open(const char *path)
-{
+void library_open(const char *path) {
     if (path[0] == 0) {
         handle = RTLD_DEFAULT;
         return;
@@ -27,8 +26,7 @@ void library_open(const char *path)
 
 /* The process's own functions as the linker bound them: glibc's malloc debug library replaces old versions of the symbols
  * only, which dlsym does not find. */
-static void *find_own(const char *name)
-{
+static void *find_own(const char *name) {
     /* Pointers to functions have the size of pointers to objects here, which dlsym asks for as well. */
     static void *(*const allocate)(size_t) = malloc;
     static void *(*const allocate_zeroed)(size_t, size_t) = calloc;
@@ -41,8 +39,12 @@ static void *find_own(const char *name)
         const char *name;
         const void *function;
     } own[] = {
-        {"malloc", &allocate},         {"calloc", &allocate_zeroed},          {"realloc", &resize},
-        {"reallocarray", &resize_product}, {"posix_memalign", &allocate_aligned}, {"free", &release},
+        {"malloc", &allocate},
+        {"calloc", &allocate_zeroed},
+        {"realloc", &resize},
+        {"reallocarray", &resize_product},
+        {"posix_memalign", &allocate_aligned},
+        {"free", &release},
         {"malloc_usable_size", &ask_size},
     };
     for (size_t index = 0; index < sizeof own / sizeof own[0]; index++) {
@@ -55,13 +57,11 @@ static void *find_own(const char *name)
     return dlsym(RTLD_DEFAULT, name);
 }
 
-void *library_find_if_there(const char *name)
-{
+void *library_find_if_there(const char *name) {
     return handle == RTLD_DEFAULT ? find_own(name) : dlsym(handle, name);
 }
 
-void *library_find(const char *name)
-{
+void *library_find(const char *name) {
     void *found = library_find_if_there(name);
     if (found == NULL) {
         report_end(FLAG_BROKEN, "the library has no function %s", name);

@@ -24,8 +24,7 @@
 
 enum { ALARM_SECONDS = 600 };
 
-static bool map_report(const char *number)
-{
+static bool map_report(const char *number) {
     void *mapping = mmap(NULL, sizeof(struct report), PROT_READ | PROT_WRITE, MAP_SHARED, atoi(number), 0);
     if (mapping == MAP_FAILED) {
         return false;
@@ -39,8 +38,7 @@ static bool map_report(const char *number)
 }
 
 /* An instrumented library that makes the script's accesses in our place, so that a sanitizer sees them. */
-static void load_accesses(const char *path)
-{
+static void load_accesses(const char *path) {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     void *found_poke = library != NULL ? dlsym(library, "faults_poke") : NULL;
     void *found_peek = library != NULL ? dlsym(library, "faults_peek") : NULL;
@@ -51,16 +49,14 @@ static void load_accesses(const char *path)
     memcpy(&peek, &found_peek, sizeof found_peek);
 }
 
-static void prepare_process(void)
-{
+static void prepare_process(void) {
     const struct rlimit none = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &none);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)alarm(ALARM_SECONDS);
 }
 
-static void run_script(void)
-{
+static void run_script(void) {
     struct line line;
     report_phase(PHASE_SETUP);
     while (script_next(&line)) {
@@ -76,9 +72,8 @@ static void run_script(void)
     }
 }
 
-static void say_end(void)
-{
-    static const char *const kinds[] = {"?",    "overlap", "alien",        "victim",     "leak",
+static void say_end(void) {
+    static const char *const kinds[] = {"?",      "overlap",      "alien",       "victim",       "leak",
                                         "hijack", "limit-bypass", "short-alloc", "size-of-freed"};
     uint32_t count = report->evidence_count < EVIDENCE_MAX ? report->evidence_count : EVIDENCE_MAX;
     for (uint32_t index = 0; index < count; index++) {
@@ -89,8 +84,7 @@ static void say_end(void)
     (void)printf("end: %u pieces of evidence, %u refusals\n", report->evidence_count, report->refused_count);
 }
 
-int main(int count, char **arguments)
-{
+int main(int count, char **arguments) {
     char frame[STACK_BYTES];
     stack_buffer = frame;
     if (count < 4 || count > 5) {

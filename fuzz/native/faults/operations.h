@@ -25,7 +25,15 @@ struct operation {
     uint32_t least, most; /* words after the operation's own */
     void (*perform)(uint32_t heap, uint32_t count, char **words);
 };
-extern const struct operation allocations[], accesses[];
+extern const struct operation allocations[], accesses[], surroundings[];
+
+/* ---- what operations share ---- */
+
+void *as_pointer(const char *expression);
+/* Ends the process as not applicable when the target lacks what the fault needs. */
+void need(bool there, const char *what);
+/* A block dies by its own name only: freed through a stale or crooked pointer, its owner still believes in it. */
+void forget(const char *expression);
 
 /* Performs one line; ends the process on a word that is not known. */
 void perform(const struct line *line);

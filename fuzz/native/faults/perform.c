@@ -8,8 +8,7 @@ struct allocator *target;
 uint64_t detonation_size;
 char *stack_buffer;
 
-static const struct operation *find(const struct operation *table, const char *name, size_t length)
-{
+static const struct operation *find(const struct operation *table, const char *name, size_t length) {
     for (; table->name != NULL; table++) {
         if (strncmp(table->name, name, length) == 0 && table->name[length] == 0) {
             return table;
@@ -18,8 +17,24 @@ static const struct operation *find(const struct operation *table, const char *n
     return NULL;
 }
 
-void perform(const struct line *line)
-{
+void *as_pointer(const char *expression) {
+    return (void *)(uintptr_t)evaluate(expression);
+}
+
+void need(bool there, const char *what) {
+    if (!there) {
+        report_end(FLAG_NOT_APPLICABLE, "the target has no %s", what);
+    }
+}
+
+void forget(const char *expression) {
+    struct block *block = name_block(expression);
+    if (block != NULL) {
+        block->live = false;
+    }
+}
+
+void perform(const struct line *line) {
     const char *word = line->words[0];
     const char *mark = strchr(word, '@');
     uint32_t heap = 0;
@@ -37,6 +52,9 @@ void perform(const struct line *line)
     const struct operation *found = find(allocations, word, length);
     if (found == NULL) {
         found = find(accesses, word, length);
+    }
+    if (found == NULL) {
+        found = find(surroundings, word, length);
     }
     if (found == NULL) {
         script_error("unknown operation %s", word);

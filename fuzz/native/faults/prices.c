@@ -20,54 +20,53 @@ enum {
     MEMORY_BYTES_USUAL = 380, /* so that the mean is about 200 */
 };
 
-static double now_ns(void)
-{
+static void *(*plain_alloc)(size_t size);
+static void (*plain_free)(void *block);
+
+static double now_ns(void) {
     struct timespec time;
     (void)clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
-static uint32_t draw(uint32_t *state)
-{
+static uint32_t draw(uint32_t *state) {
     *state = *state * 1664525u + 1013904223u;
     return *state >> 8;
 }
 
-static void pairs(uint64_t turns)
-{
+static void pairs(uint64_t turns) {
+    void *(*const allocate)(size_t) = plain_alloc;
+    void (*const release)(void *) = plain_free;
     for (uint64_t turn = 0; turn < turns; turn++) {
-        unsigned char *block = target->alloc(0, 40);
+        unsigned char *block = allocate(40);
         *(volatile unsigned char *)block = 1;
-        target->free(0, block);
+        release(block);
     }
 }
 
-static void random_sizes(uint64_t turns)
-{
+static void random_sizes(uint64_t turns) {
     static void *live[RANDOM_LIVE];
     uint32_t state = 1;
     for (uint64_t turn = 0; turn < turns; turn++) {
         uint32_t place = draw(&state) % RANDOM_LIVE;
         if (live[place] != NULL) {
-            target->free(0, live[place]);
+            plain_free(live[place]);
         }
-        live[place] = target->alloc(0, 1 + draw(&state) % RANDOM_BYTES_MAX);
+        live[place] = plain_alloc(1 + draw(&state) % RANDOM_BYTES_MAX);
         *(volatile unsigned char *)live[place] = 1;
     }
 }
 
-static void large_pairs(uint64_t turns)
-{
+static void large_pairs(uint64_t turns) {
     uint32_t state = 1;
     for (uint64_t turn = 0; turn < turns; turn++) {
-        unsigned char *block = target->alloc(0, 4096 + draw(&state) % 32768);
+        unsigned char *block = plain_alloc(4096 + draw(&state) % 32768);
         *(volatile unsigned char *)block = 1;
-        target->free(0, block);
+        plain_free(block);
     }
 }
 
-static int say_fastest(void (*loop)(uint64_t), uint64_t turns)
-{
+static int say_fastest(void (*loop)(uint64_t), uint64_t turns) {
     double best = 0;
     loop(turns / 10);
     for (uint32_t round = 0; round < ROUNDS; round++) {
@@ -80,8 +79,7 @@ static int say_fastest(void (*loop)(uint64_t), uint64_t turns)
     return 0;
 }
 
-static double resident_bytes(void)
-{
+static double resident_bytes(void) {
     unsigned long total = 0;
     unsigned long resident = 0;
     FILE *file = fopen("/proc/self/statm", "r");
@@ -94,23 +92,27 @@ static double resident_bytes(void)
     return (double)resident * 4096;
 }
 
-static int say_memory(void)
-{
+static int say_memory(void) {
     uint32_t state = 1;
     double asked = 0;
     double before = resident_bytes();
     for (uint32_t index = 0; index < MEMORY_BLOCKS; index++) {
         uint32_t most = draw(&state) % 64 == 0 ? MEMORY_BYTES_MOST : MEMORY_BYTES_USUAL;
         uint32_t size = MEMORY_BYTES_LEAST + draw(&state) % (most - MEMORY_BYTES_LEAST);
-        memset(target->alloc(0, size), 1, size);
+        memset(plain_alloc(size), 1, size);
         asked += size;
     }
     (void)printf("%.4f\n", (resident_bytes() - before) / asked);
     return 0;
 }
 
-int price_measure(const char *name)
-{
+int price_measure(const char *name) {
+    plain_alloc = target->plain_alloc;
+    plain_free = target->plain_free;
+    if (plain_alloc == NULL || plain_free == NULL) {
+        (void)fprintf(stderr, "zmm-faults: the library exports no everyday functions\n");
+        return 2;
+    }
     if (strcmp(name, "pair") == 0) {
         return say_fastest(pairs, PAIRS);
     }
@@ -128,6 +130,7 @@ int price_measure(const char *name)
         pairs(strtoull(name + 6, NULL, 10));
         return 0;
     }
-    (void)fprintf(stderr, "zmm-faults: no price is called %s; there are pair, random, large, memory and pairs-N\n", name);
+    (void)fprintf(stderr, "zmm-faults: no price is called %s; there are pair, random, large, memory and pairs-N\n",
+                  name);
     return 2;
 }

@@ -9,20 +9,17 @@ static struct report own;
 struct report *report = &own;
 
 /* How much has been said on stderr, so that the parent can tell which message came in which phase. */
-static uint32_t messages_now(void)
-{
+static uint32_t messages_now(void) {
     off_t offset = lseek(STDERR_FILENO, 0, SEEK_CUR);
     return offset < 0 ? 0 : (uint32_t)offset;
 }
 
-void report_phase(enum phase phase)
-{
+void report_phase(enum phase phase) {
     report->message_bytes[phase] = messages_now() + 1;
     __atomic_store_n(&report->phase, (uint32_t)phase, __ATOMIC_SEQ_CST);
 }
 
-void report_evidence(enum evidence_kind kind, const char *format, ...)
-{
+void report_evidence(enum evidence_kind kind, const char *format, ...) {
     uint32_t index = report->evidence_count;
     if (index < EVIDENCE_MAX) {
         struct evidence *evidence = &report->evidence[index];
@@ -38,8 +35,7 @@ void report_evidence(enum evidence_kind kind, const char *format, ...)
     __atomic_store_n(&report->evidence_count, index + 1, __ATOMIC_SEQ_CST);
 }
 
-_Noreturn void report_end(enum report_flag flag, const char *format, ...)
-{
+_Noreturn void report_end(enum report_flag flag, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(report->reason, sizeof report->reason, format, arguments);

@@ -29,8 +29,7 @@ static uint32_t names_count;
 static struct value values[VALUES_MAX];
 static uint32_t values_count;
 
-void script_error(const char *format, ...)
-{
+void script_error(const char *format, ...) {
     char message[REASON_BYTES - 32];
     va_list arguments;
     va_start(arguments, format);
@@ -39,8 +38,7 @@ void script_error(const char *format, ...)
     report_end(FLAG_BROKEN, "line %u: %s", report->line, message);
 }
 
-void script_read(const char *path)
-{
+void script_read(const char *path) {
     int file = open(path, O_RDONLY | O_CLOEXEC);
     size_t bytes = 0;
     if (file < 0) {
@@ -59,8 +57,7 @@ void script_read(const char *path)
     }
 }
 
-bool script_next(struct line *line)
-{
+bool script_next(struct line *line) {
     while (*cursor != 0) {
         char *end = strchr(cursor, '\n');
         char *next = end != NULL ? end + 1 : cursor + strlen(cursor);
@@ -90,8 +87,7 @@ bool script_next(struct line *line)
 
 /* ---- names ---- */
 
-static uint32_t find_name(const char *name)
-{
+static uint32_t find_name(const char *name) {
     for (uint32_t index = 0; index < names_count; index++) {
         if (strcmp(names[index].name, name) == 0) {
             return index;
@@ -100,8 +96,7 @@ static uint32_t find_name(const char *name)
     return NAMES_MAX;
 }
 
-void name_set(const char *name, uint32_t index, uint64_t number, struct block *block)
-{
+void name_set(const char *name, uint32_t index, uint64_t number, struct block *block) {
     uint32_t found = find_name(name);
     if (found == NAMES_MAX) {
         if (names_count == NAMES_MAX || strlen(name) >= NAME_BYTES || !islower((unsigned char)name[0])) {
@@ -131,8 +126,7 @@ void name_set(const char *name, uint32_t index, uint64_t number, struct block *b
     values[names[found].first + index] = (struct value){number, block};
 }
 
-uint32_t name_count(const char *name)
-{
+uint32_t name_count(const char *name) {
     uint32_t found = find_name(name);
     return found == NAMES_MAX ? 0 : names[found].count;
 }
@@ -143,21 +137,18 @@ static const char *at;
 
 static uint64_t parse_or(void);
 
-static _Noreturn void syntax(void)
-{
+static _Noreturn void syntax(void) {
     script_error("cannot read the expression at \"%s\"", at);
 }
 
-static void expect(char wanted)
-{
+static void expect(char wanted) {
     if (*at++ != wanted) {
         at--;
         syntax();
     }
 }
 
-static const char *parse_name(void)
-{
+static const char *parse_name(void) {
     static char name[NAME_BYTES];
     uint32_t length = 0;
     while ((isalnum((unsigned char)*at) || *at == '_') && length < NAME_BYTES - 1) {
@@ -167,8 +158,7 @@ static const char *parse_name(void)
     return name;
 }
 
-static struct value *parse_variable(const char *name)
-{
+static struct value *parse_variable(const char *name) {
     uint32_t found = find_name(name);
     if (found == NAMES_MAX) {
         script_error("%s has no value yet", name);
@@ -185,8 +175,7 @@ static struct value *parse_variable(const char *name)
     return &values[names[found].first + index];
 }
 
-static uint64_t parse_number(void)
-{
+static uint64_t parse_number(void) {
     uint64_t number = 0;
     if (at[0] == '0' && at[1] == 'x') {
         for (at += 2; isxdigit((unsigned char)*at); at++) {
@@ -205,8 +194,7 @@ static uint64_t parse_number(void)
     return number;
 }
 
-static uint64_t parse_primary(void)
-{
+static uint64_t parse_primary(void) {
     if (*at == '(') {
         at++;
         uint64_t value = parse_or();
@@ -254,8 +242,7 @@ static uint64_t parse_primary(void)
     return parse_variable(copy)->number;
 }
 
-static uint64_t parse_unary(void)
-{
+static uint64_t parse_unary(void) {
     if (*at == '~') {
         at++;
         return ~parse_unary();
@@ -267,8 +254,7 @@ static uint64_t parse_unary(void)
     return parse_primary();
 }
 
-static uint64_t parse_product(void)
-{
+static uint64_t parse_product(void) {
     uint64_t value = parse_unary();
     while (*at == '*' || *at == '/' || *at == '%') {
         char sign = *at++;
@@ -281,8 +267,7 @@ static uint64_t parse_product(void)
     return value;
 }
 
-static uint64_t parse_sum(void)
-{
+static uint64_t parse_sum(void) {
     uint64_t value = parse_product();
     while (*at == '+' || *at == '-') {
         char sign = *at++;
@@ -292,8 +277,7 @@ static uint64_t parse_sum(void)
     return value;
 }
 
-static uint64_t parse_shift(void)
-{
+static uint64_t parse_shift(void) {
     uint64_t value = parse_sum();
     while (at[0] != 0 && at[0] == at[1] && (*at == '<' || *at == '>')) {
         char sign = *at;
@@ -304,8 +288,7 @@ static uint64_t parse_shift(void)
     return value;
 }
 
-static uint64_t parse_or(void)
-{
+static uint64_t parse_or(void) {
     uint64_t value = parse_shift();
     while (*at == '&' || *at == '|' || *at == '^') {
         char sign = *at++;
@@ -315,8 +298,7 @@ static uint64_t parse_or(void)
     return value;
 }
 
-uint64_t evaluate(const char *expression)
-{
+uint64_t evaluate(const char *expression) {
     at = expression;
     uint64_t value = parse_or();
     if (*at != 0) {
@@ -325,8 +307,7 @@ uint64_t evaluate(const char *expression)
     return value;
 }
 
-struct block *name_block(const char *expression)
-{
+struct block *name_block(const char *expression) {
     if (!islower((unsigned char)expression[0]) || strcmp(expression, "attacker") == 0 ||
         strcmp(expression, "attack") == 0) {
         return NULL;

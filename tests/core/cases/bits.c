@@ -17,7 +17,7 @@ static void map_of_runs(uint64_t *map, uint64_t *state) {
 }
 
 /* Every operation on bits equals its definition, for random maps and all borders of words. */
-CASE(bit_operations_equal_their_definitions) {
+CASE_AT_ALL_LEVELS(bit_operations_equal_their_definitions) {
     uint64_t state = 1;
     for (uint32_t round = 0; round < 400; round++) {
         uint64_t map[ZMM_MAP_WORDS];
@@ -84,49 +84,52 @@ static uint32_t search_by_the_book(const uint64_t *map, uint32_t run_pages, uint
 }
 
 /* The search finds the page of the rule and leaves its free_tail, for 20,000 random maps. */
-CASE(page_search_follows_the_rule_on_random_maps) {
+CASE_AT_ALL_LEVELS(page_search_follows_the_rule_on_random_maps) {
     uint64_t state = 2;
+    EXPECT(ground_prepare());
+    chunk_record *const chunk = ground_chunk_take();
     for (uint32_t round = 0; round < 20000; round++) {
-        chunk_record chunk = {0};
-        map_of_runs(chunk.free_map, &state);
-        chunk.free_tail = 700; /* a value that no search sets */
+        map_of_runs(chunk->free_map, &state);
+        chunk->free_pages = ZMM_CHUNK_PAGES - bits_count(chunk->free_map);
+        chunk->free_tail = 700; /* a value that no search sets */
         uint32_t free_tail = 700;
         const uint32_t run_pages = 1u + (uint32_t)(draw(&state) % (draw(&state) % 4 == 0 ? 511 : 40));
-        EXPECT_EQUAL(run_find(&chunk, run_pages), search_by_the_book(chunk.free_map, run_pages, &free_tail));
-        EXPECT_EQUAL(chunk.free_tail, free_tail);
+        EXPECT_EQUAL(run_find(chunk, run_pages), search_by_the_book(chunk->free_map, run_pages, &free_tail));
+        EXPECT_EQUAL(chunk->free_tail, free_tail);
     }
 }
 
 /* Taking, extending, truncating and giving back change exactly the pages named, and count them. */
-CASE(runs_change_exactly_their_pages) {
-    chunk_record chunk = {0};
-    chunk_reset(&chunk);
-    EXPECT_EQUAL(chunk.free_pages, 511);
-    EXPECT_EQUAL(chunk.free_tail, 1);
-    run_take(&chunk, 1, 100);
-    EXPECT_EQUAL(chunk.free_tail, 101);
-    run_take(&chunk, 200, 64);
-    EXPECT_EQUAL(chunk.free_tail, 101); /* only a run that starts there moves it */
-    EXPECT_EQUAL(chunk.free_pages, 511 - 164);
-    EXPECT(!run_extend(&chunk, 1, 100, 200)); /* page 200 is used */
-    EXPECT(run_extend(&chunk, 1, 100, 199));
-    EXPECT_EQUAL(chunk.free_tail, 101); /* untouched by growth in place */
-    EXPECT(run_extend(&chunk, 200, 64, 312));
-    EXPECT(!run_extend(&chunk, 200, 312, 313)); /* beyond the chunk */
-    EXPECT_EQUAL(chunk.free_pages, 0);
-    run_truncate(&chunk, 200, 312, 1);
-    EXPECT_EQUAL(chunk.free_pages, 311);
-    EXPECT_EQUAL(bits_next(chunk.free_map, 200, false), 201);
-    run_give_back(&chunk, 1, 199);
-    EXPECT_EQUAL(chunk.free_tail, 101);
-    chunk.free_tail = 201;
-    run_give_back(&chunk, 200, 1);
-    EXPECT_EQUAL(chunk.free_tail, 200); /* a run that ends at free_tail lowers it */
-    EXPECT_EQUAL(chunk.free_pages, 511);
+CASE_AT_ALL_LEVELS(runs_change_exactly_their_pages) {
+    EXPECT(ground_prepare());
+    chunk_record *const chunk = ground_chunk_take();
+    chunk_reset(chunk);
+    EXPECT_EQUAL(chunk->free_pages, 511);
+    EXPECT_EQUAL(chunk->free_tail, 1);
+    run_take(chunk, 1, 100);
+    EXPECT_EQUAL(chunk->free_tail, 101);
+    run_take(chunk, 200, 64);
+    EXPECT_EQUAL(chunk->free_tail, 101); /* only a run that starts there moves it */
+    EXPECT_EQUAL(chunk->free_pages, 511 - 164);
+    EXPECT(!run_extend(chunk, 1, 100, 200)); /* page 200 is used */
+    EXPECT(run_extend(chunk, 1, 100, 199));
+    EXPECT_EQUAL(chunk->free_tail, 101); /* untouched by growth in place */
+    EXPECT(run_extend(chunk, 200, 64, 312));
+    EXPECT(!run_extend(chunk, 200, 312, 313)); /* beyond the chunk */
+    EXPECT_EQUAL(chunk->free_pages, 0);
+    run_truncate(chunk, 200, 312, 1);
+    EXPECT_EQUAL(chunk->free_pages, 311);
+    EXPECT_EQUAL(bits_next(chunk->free_map, 200, false), 201);
+    run_give_back(chunk, 1, 199);
+    EXPECT_EQUAL(chunk->free_tail, 101);
+    chunk->free_tail = 201;
+    run_give_back(chunk, 200, 1);
+    EXPECT_EQUAL(chunk->free_tail, 200); /* a run that ends at free_tail lowers it */
+    EXPECT_EQUAL(chunk->free_pages, 511);
 }
 
 /* The table of section 2: 30 classes; each size goes to the smallest bin that holds it. */
-CASE(every_small_size_maps_to_the_smallest_bin_that_holds_it) {
+CASE_AT_ALL_LEVELS(every_small_size_maps_to_the_smallest_bin_that_holds_it) {
     static const uint16_t sizes[30] = {8,   16,  24,  32,  40,  48,  56,  64,   80,   96,   112,  128,  160,  192,  224,
                                        256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072};
     static const uint16_t elements[30] = {512, 256, 170, 128, 102, 85, 73, 64, 51, 42, 36, 32, 25, 21, 18,

@@ -14,7 +14,7 @@ static void scarce_range(void) {
 }
 
 /* Where addresses are scarce, smaller ranges are tried down to the smallest; below that no heap can be made. */
-CASE(scarce_addresses_give_a_smaller_range) {
+CASE_AT_ALL_LEVELS(scarce_addresses_give_a_smaller_range) {
     for (uint32_t chunks = ZMM_RANGE_CHUNKS_MAX; chunks >= ZMM_RANGE_CHUNKS_MIN; chunks /= 2) {
         EXPECT_EXIT(0, "", {
             ledger_install();
@@ -34,9 +34,10 @@ CASE(scarce_addresses_give_a_smaller_range) {
 }
 
 /* Chunks beyond a full range are mapped elsewhere and behave as the others; they are unmapped when they go. */
-CASE(chunks_beyond_a_full_range_are_mapped_elsewhere) {
+CASE_AT_ALL_LEVELS(chunks_beyond_a_full_range_are_mapped_elsewhere) {
     scarce_range();
     zmm_heap *const heap = new_heap();
+    const uint32_t maps = ledger.map_count;
     char *blocks[ZMM_RANGE_CHUNKS_MIN + 4];
     for (uint32_t chunk = 0; chunk < ZMM_RANGE_CHUNKS_MIN + 4; chunk++) {
         blocks[chunk] = pages_of(heap, 500);
@@ -44,7 +45,7 @@ CASE(chunks_beyond_a_full_range_are_mapped_elsewhere) {
         EXPECT_EQUAL(mapping_of(heap, blocks[chunk]), chunk);
     }
     EXPECT_EQUAL(ledger.chunk_count, ZMM_RANGE_CHUNKS_MIN);
-    EXPECT_EQUAL(ledger.map_count, 1 + 4); /* the heap's record, and four chunks */
+    EXPECT_EQUAL(ledger.map_count, maps + 4);
     for (uint32_t chunk = 0; chunk < ZMM_RANGE_CHUNKS_MIN + 4; chunk++) {
         EXPECT(is_filled(blocks[chunk], 500 * ZMM_PAGE_BYTES, chunk));
     }
@@ -88,7 +89,7 @@ CASE(full_range_and_refusing_kernel_is_refused_by_the_system) {
 
 /* Addresses that share a home in the table of foreign chunks are all found, whatever goes first; also those whose chain
  * runs over the table's end. */
-CASE(foreign_table_survives_collisions_and_removals) {
+CASE_AT_ALL_LEVELS(foreign_table_survives_collisions_and_removals) {
     EXPECT(ground_prepare());
     enum { CHUNKS = 24 };
     static const uint32_t homes[] = {5000, ZMM_FOREIGN_TABLE_SLOTS - 3};
@@ -126,7 +127,7 @@ CASE(foreign_table_survives_collisions_and_removals) {
 }
 
 /* Random adopting and giving back, against a plain list. */
-CASE(foreign_table_equals_a_list) {
+CASE_AT_ALL_LEVELS(foreign_table_equals_a_list) {
     EXPECT(ground_prepare());
     enum { PLACES = 4096 };
     static chunk_record *records[PLACES];
@@ -187,9 +188,10 @@ CASE(remembered_foreign_chunk_is_forgotten_when_it_goes) {
 }
 
 /* Heap ids go round: 65,534 at once, never 0 and never the last; a dead heap's id is met again as late as possible. */
-CASE(heap_ids_go_round_and_run_out) {
+CASE_AT_ALL_LEVELS(heap_ids_go_round_and_run_out) {
     ledger_install();
     zmm_heap *const heap = new_heap();
+    const uint32_t maps = ledger.map_count;
     EXPECT_EQUAL(heap->id, 1);
     ground_heap_id_give_back(ground_heap_id_take()); /* 2 */
     for (uint32_t expected = 3; expected < ZMM_HEAP_ID_COUNT - 1; expected++) {
@@ -199,7 +201,7 @@ CASE(heap_ids_go_round_and_run_out) {
     EXPECT_EQUAL(ground_heap_id_take(), 0);
     EXPECT_EXIT(0, "Can't initialize heap\n", {
         EXPECT(zmm_heap_startup(NULL) == NULL);
-        EXPECT_EQUAL(ledger.map_count, 1);
+        EXPECT_EQUAL(ledger.map_count, maps);
     });
     ground_heap_id_give_back(40000);
     zmm_heap *const late = new_heap();
@@ -212,7 +214,7 @@ CASE(heap_ids_go_round_and_run_out) {
 }
 
 /* Many heaps one after the other reuse records and addresses. */
-CASE(heaps_one_after_the_other_reuse_records) {
+CASE_AT_ALL_LEVELS(heaps_one_after_the_other_reuse_records) {
     ledger_install();
     for (uint32_t round = 0; round < 1000; round++) {
         zmm_heap *const heap = new_heap();
@@ -220,6 +222,6 @@ CASE(heaps_one_after_the_other_reuse_records) {
         alloc_of(heap, 40);
         zmm_heap_shutdown(heap, true, true);
     }
-    EXPECT_EQUAL(ground_range_zone.fresh_slot, 2);
+    EXPECT(ZMM_TRIMS || ground_range_zone.fresh_slot == 2);
     ledger_expect_balanced(0);
 }

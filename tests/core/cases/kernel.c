@@ -3,17 +3,6 @@
 
 #include <sys/resource.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_ADDRESS_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_ADDRESS_SANITIZER 1
-#endif
-#endif
-#ifndef HAS_ADDRESS_SANITIZER
-#define HAS_ADDRESS_SANITIZER 0
-#endif
-
 /* ---- failing calls ------------------------------------------------------------------------------------------------- */
 
 /* One life of a heap that touches every kind of call. Any step may be refused; after each the heap must be whole.
@@ -42,7 +31,7 @@ static uint32_t live_through(zmm_edition edition, const zmm_storage_handlers *ha
                 char *const block = zmm_heap_realloc2(heap, blocks[at], size, 8); /* copies would only cost time */
                 if (block != NULL) {
                     blocks[at] = block;
-                    block[0] = 1;
+                    memset(block, 1, size < 8 ? size : 8);
                 } else {
                     const zmm_refusal refusal = zmm_heap_refusal(heap);
                     EXPECT_EQUAL(refusal.kind, ZMM_REFUSAL_SYSTEM);
@@ -88,14 +77,14 @@ static uint32_t fail_each_call(zmm_edition edition, const zmm_storage_handlers *
 }
 
 /* Whichever call of the kernel fails, the heap stays whole, and all is given back in the end. */
-CASE(any_failing_kernel_call_loses_nothing) {
+CASE_AT_ALL_LEVELS(any_failing_kernel_call_loses_nothing) {
     FOR_BOTH_EDITIONS(edition) {
         EXPECT(fail_each_call(edition, NULL, 0) >= 45);
     }
 }
 
 /* The same when the calls after it fail as well. */
-CASE(any_failing_kernel_calls_in_a_row_lose_nothing) {
+CASE_AT_ALL_LEVELS(any_failing_kernel_calls_in_a_row_lose_nothing) {
     FOR_BOTH_EDITIONS(edition) {
         EXPECT(fail_each_call(edition, NULL, 1) >= 45);
         EXPECT(fail_each_call(edition, NULL, 1000) >= 45);
@@ -103,14 +92,14 @@ CASE(any_failing_kernel_calls_in_a_row_lose_nothing) {
 }
 
 /* Heaps on storage handlers ask the kernel for their records only; these may fail too. */
-CASE(any_failing_kernel_call_of_a_storage_heap_loses_nothing) {
+CASE_AT_ALL_LEVELS(any_failing_kernel_call_of_a_storage_heap_loses_nothing) {
     FOR_BOTH_EDITIONS(edition) {
         EXPECT(fail_each_call(edition, &store_handlers, 0) >= 6);
     }
 }
 
 /* Whichever call of the handlers fails. */
-CASE(any_failing_storage_call_loses_nothing) {
+CASE_AT_ALL_LEVELS(any_failing_storage_call_loses_nothing) {
     FOR_BOTH_EDITIONS(edition) {
         for (uint32_t granted = 0; granted < 24; granted++) {
             EXPECT_EXIT(0, granted == 0 ? "Can't initialize heap\n" : "", {
@@ -127,7 +116,7 @@ CASE(any_failing_storage_call_loses_nothing) {
 }
 
 /* Each of the three kinds of records is committed for a group of chunks; a failure is tried again with the next chunk. */
-CASE(failed_commit_of_records_is_tried_again) {
+CASE_AT_ALL_LEVELS(failed_commit_of_records_is_tried_again) {
     for (uint32_t failing = 0; failing < 2 + ZMM_LIVE_BITS; failing++) {
         EXPECT_EXIT(0, "Can't initialize heap\n", {
             ledger_install();
@@ -155,7 +144,7 @@ CASE(failed_commit_of_a_chunk_leaves_its_record) {
 }
 
 /* Storage data too large to copy: all is given back. */
-CASE(storage_data_that_cannot_be_copied_is_refused) {
+CASE_AT_ALL_LEVELS(storage_data_that_cannot_be_copied_is_refused) {
     EXPECT_EXIT(0, "Can't initialize heap\n", {
         ledger_install();
         store_prepare();
@@ -179,7 +168,7 @@ static size_t mapped_pages(void) {
 }
 
 /* Aligned memory, zero, of exactly the size asked for: what was cut from a larger mapping is unmapped. */
-CASE(kernel_map_is_aligned_zeroed_and_exact) {
+CASE_AT_ALL_LEVELS(kernel_map_is_aligned_zeroed_and_exact) {
     enum { MAPS = 40 };
     char *maps[MAPS];
     mapped_pages(); /* stdio's own memory comes first */
@@ -191,7 +180,7 @@ CASE(kernel_map_is_aligned_zeroed_and_exact) {
         EXPECT_EQUAL((uintptr_t)maps[index] % ZMM_CHUNK_BYTES, 0);
         EXPECT(maps[index][0] == 0 && maps[index][size - 1] == 0);
         maps[index][0] = maps[index][size - 1] = 1;
-        pages += size / ZMM_PAGE_BYTES;
+        pages += (size + 2 * KERNEL_GUARD_BYTES) / ZMM_PAGE_BYTES;
     }
     EXPECT(HAS_ADDRESS_SANITIZER || mapped_pages() == before + pages); /* its shadow counts, too */
     for (size_t index = 0; index < MAPS; index++) {
@@ -201,7 +190,7 @@ CASE(kernel_map_is_aligned_zeroed_and_exact) {
 }
 
 /* Reserve gives no access, commit gives it behind the guard, decommit takes memory and access away again. */
-CASE(kernel_commit_keeps_the_guard_and_decommit_forgets) {
+CASE_AT_ALL_LEVELS(kernel_commit_keeps_the_guard_and_decommit_forgets) {
     char *const chunk = kernel_real.reserve(2 * ZMM_CHUNK_BYTES);
     EXPECT_EQUAL((uintptr_t)chunk % ZMM_CHUNK_BYTES, 0);
     EXPECT(kernel_real.commit(chunk, ZMM_CHUNK_BYTES, ZMM_PAGE_BYTES));
@@ -235,7 +224,7 @@ CASE(kernel_failures_complain_in_phps_words) {
 }
 
 /* A mapping that fits only unaligned: the larger one for alignment fails, and nothing is left mapped. */
-CASE(kernel_map_without_room_to_align_fails) {
+CASE_AT_ALL_LEVELS(kernel_map_without_room_to_align_fails) {
 #if !HAS_ADDRESS_SANITIZER
     EXPECT_EXIT(0, "\nmmap() failed: [12] Cannot allocate memory\n", {
         char *odd = kernel_mmap(NULL, ZMM_PAGE_BYTES, PROT_NONE, 0);
@@ -251,6 +240,33 @@ CASE(kernel_map_without_room_to_align_fails) {
         EXPECT_EQUAL(mapped_pages(), before);
     });
 #endif
+}
+
+/* Memory that the system grants as addresses only is given back. */
+CASE_AT_ALL_LEVELS(kernel_map_without_data_fails) {
+    if (HAS_ADDRESS_SANITIZER || KERNEL_GUARD_BYTES == 0) {
+        return; /* its shadow is data, too; without guards there is only one call that can fail */
+    }
+    EXPECT_EXIT(0, "\nmmap() failed: [12] Cannot allocate memory\n", {
+        mapped_pages();
+        const size_t before = mapped_pages();
+        const struct rlimit limit = {4096, 4096};
+        EXPECT(setrlimit(RLIMIT_DATA, &limit) == 0);
+        EXPECT(kernel_real.map(64 * ZMM_PAGE_BYTES, ZMM_CHUNK_BYTES) == NULL);
+        EXPECT_EQUAL(mapped_pages(), before);
+    });
+}
+
+/* extend and truncate of what is not there, or has something behind it, answer no. */
+CASE_AT_ALL_LEVELS(kernel_resizing_that_cannot_be_answers_no) {
+    char *const nowhere = (char *)((uintptr_t)1 << 46);
+    EXPECT(!kernel_real.extend(nowhere, 4096, 8192));
+    EXPECT(KERNEL_GUARD_BYTES == 0 || !kernel_real.truncate(nowhere, 8192, 4096));
+    char *const place = kernel_mmap(NULL, 16 * ZMM_PAGE_BYTES, PROT_NONE, 0);
+    char *const block = kernel_mmap(place + ZMM_PAGE_BYTES, 4 * ZMM_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_FIXED);
+    EXPECT(block == place + ZMM_PAGE_BYTES);
+    EXPECT(!kernel_real.extend(block, 4 * ZMM_PAGE_BYTES, 6 * ZMM_PAGE_BYTES));
+    block[4 * ZMM_PAGE_BYTES - 1] = 1;
 }
 
 /* With addresses limited by the system a heap still starts, and the end of its addresses is a refusal. */
@@ -277,7 +293,7 @@ CASE(address_space_limit_is_a_refusal) {
 }
 
 /* Keys come from the system, and differ; without a source the key is a constant, so that runs can be repeated. */
-CASE(link_keys_come_from_the_kernel) {
+CASE_AT_ALL_LEVELS(link_keys_come_from_the_kernel) {
     EXPECT(kernel_real.random() != kernel_real.random());
     zmm_heap *const heap = new_heap();
     const uint64_t key = heap->link_key;

@@ -125,7 +125,7 @@ CASE(overflow_texts) {
 }
 
 /* The text is cut to the buffer; the full length is returned; no refusal is the empty text. */
-CASE(refusal_text_is_cut_to_the_buffer) {
+CASE_AT_ALL_LEVELS(refusal_text_is_cut_to_the_buffer) {
     const zmm_refusal refusal = {.kind = ZMM_REFUSAL_LIMIT, .tried_bytes = 7, .limit_bytes = 9};
     char text[12] = "untouched";
     EXPECT_EQUAL(zmm_refusal_text(&refusal, text, sizeof(text)), strlen(ALLOWED("9", "7")));
@@ -136,10 +136,12 @@ CASE(refusal_text_is_cut_to_the_buffer) {
     EXPECT_TEXT(text, "Allowed mem");
     EXPECT_EQUAL(zmm_refusal_text(&none, text, sizeof(text)), 0);
     EXPECT_TEXT(text, "");
+    const zmm_refusal unknown = {.kind = (zmm_refusal_kind)99};
+    EXPECT_EQUAL(zmm_refusal_text(&unknown, text, sizeof(text)), 0);
 }
 
 /* set_limit: not below what is in use, never below 2 MiB; SIZE_MAX is stored as it is. */
-CASE(set_limit_accepts_what_is_not_below_real_size) {
+CASE_AT_ALL_LEVELS(set_limit_accepts_what_is_not_below_real_size) {
     FOR_BOTH_EDITIONS(edition) {
         zmm_heap *const heap = heap_of(edition, 0);
         EXPECT(!zmm_heap_set_limit(heap, 2097151));
@@ -269,7 +271,7 @@ CASE(no_more_cached_chunks_go_than_must) {
 }
 
 /* A limit below the first chunk is refused with a line that says so. */
-CASE(startup_with_a_limit_below_a_chunk_says_so) {
+CASE_AT_ALL_LEVELS(startup_with_a_limit_below_a_chunk_says_so) {
     EXPECT_EXIT(0, "zmm: a limit of 2097151 bytes is less than a heap's first chunk (2097152 bytes)\n",
                 EXPECT(zmm_heap_startup(&(zmm_options){.limit_bytes = 2097151}) == NULL));
 }

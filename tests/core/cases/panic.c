@@ -4,6 +4,8 @@
 #define OTHERS "not a block of this heap"
 #define INSIDE "not the start of a block"
 #define DEAD "not a live slot"
+#define ASTRAY "a free list leads astray"
+#define WRITTEN "a free slot was written to"
 
 /* The three calls that take a block agree about an address that is none. */
 #define EXPECT_NO_BLOCK(heap, reason, address)                                                                         \
@@ -15,7 +17,7 @@
     } while (0)
 
 /* Addresses that never were the allocator's. */
-CASE(foreign_addresses_panic) {
+CASE_AT_ALL_LEVELS(foreign_addresses_panic) {
     zmm_heap *const heap = new_heap();
     static char in_the_program[4096];
     char on_the_stack[16];
@@ -30,7 +32,7 @@ CASE(foreign_addresses_panic) {
 }
 
 /* Blocks of another heap. */
-CASE(blocks_of_another_heap_panic) {
+CASE_AT_ALL_LEVELS(blocks_of_another_heap_panic) {
     zmm_heap *const heap = new_heap();
     zmm_heap *const other = new_heap();
     alloc_of(heap, 40);
@@ -42,7 +44,7 @@ CASE(blocks_of_another_heap_panic) {
 }
 
 /* The inside of a large block, a free page, the first page of a chunk. */
-CASE(inside_of_large_blocks_and_free_pages_panic) {
+CASE_AT_ALL_LEVELS(inside_of_large_blocks_and_free_pages_panic) {
     zmm_heap *const heap = new_heap();
     char *const large = pages_of(heap, 3);
     EXPECT_NO_BLOCK(heap, INSIDE, large + 1);
@@ -70,7 +72,7 @@ CASE(inside_of_slots_panics_from_level_release_on) {
 }
 
 /* The inside of a huge block is no block. */
-CASE(inside_of_huge_blocks_panics) {
+CASE_AT_ALL_LEVELS(inside_of_huge_blocks_panics) {
     zmm_heap *const heap = new_heap();
     char *const huge = alloc_of(heap, 3 * MEBIBYTE);
     EXPECT_NO_BLOCK(heap, OTHERS, huge + 8);
@@ -119,7 +121,7 @@ CASE(blocks_of_gone_pages_panic) {
 }
 
 /* The same for heaps on storage handlers, whose chunks lie outside the range. */
-CASE(misuse_of_storage_heaps_panics) {
+CASE_AT_ALL_LEVELS(misuse_of_storage_heaps_panics) {
     store_prepare();
     zmm_heap *const heap = store_heap(ZMM_EDITION_ZMM, &store_handlers);
     char *const slot = alloc_of(heap, 100);
@@ -145,21 +147,20 @@ CASE(writes_into_free_slots_panic) {
     char *const slot = alloc_of(heap, 96);
     zmm_heap_free(heap, slot);
 #if ZMM_SEALED_LINKS
-    static const char written[] = "a free slot was written to", astray[] = "a free list leads out of the heap";
     for (size_t at = 0; at < 16; at++) {
-        EXPECT_PANIC(written, slot[at] ^= 1; zmm_heap_alloc(heap, 96));
+        EXPECT_PANIC(WRITTEN, slot[at] ^= 1; zmm_heap_alloc(heap, 96));
     }
-    EXPECT_PANIC(written, slot[7] ^= 1; zmm_heap_gc(heap));
-    EXPECT_PANIC(written, memset(slot, 'A', 12); zmm_heap_gc(heap));
+    EXPECT_PANIC(WRITTEN, slot[7] ^= 1; zmm_heap_gc(heap));
+    EXPECT_PANIC(WRITTEN, memset(slot, 'A', 12); zmm_heap_gc(heap));
     /* Both words alike, as after a long overflow: the link opens to an address outside every chunk. */
-    EXPECT_PANIC(astray, memset(slot, 'A', 96); zmm_heap_alloc(heap, 96); zmm_heap_alloc(heap, 96));
-    EXPECT_PANIC(astray, memset(slot, 'A', 96); zmm_heap_gc(heap));
+    EXPECT_PANIC(ASTRAY, memset(slot, 'A', 96); zmm_heap_alloc(heap, 96); zmm_heap_alloc(heap, 96));
+    EXPECT_PANIC(ASTRAY, memset(slot, 'A', 96); zmm_heap_gc(heap));
     char *const tiny = alloc_of(heap, 8); /* one word, one copy */
     zmm_heap_free(heap, tiny);
-    EXPECT_PANIC(astray, memset(tiny, 'A', 8); zmm_heap_alloc(heap, 8); zmm_heap_alloc(heap, 8));
+    EXPECT_PANIC(ASTRAY, memset(tiny, 'A', 8); zmm_heap_alloc(heap, 8); zmm_heap_alloc(heap, 8));
 #else
     static char elsewhere[64];
-    EXPECT_PANIC("a free list leads out of the heap", *(char **)(void *)slot = elsewhere; zmm_heap_gc(heap));
+    EXPECT_PANIC(ASTRAY, *(char **)(void *)slot = elsewhere; zmm_heap_gc(heap));
 #endif
 }
 
@@ -171,21 +172,21 @@ CASE(free_lists_that_lead_astray_panic) {
     char *const large = pages_of(heap, 1);
     char *const slot = alloc_of(heap, 96);
     zmm_heap_free(heap, slot);
-    EXPECT_PANIC("a free list leads out of the heap", set_link(heap, 96, slot, elsewhere); zmm_heap_gc(heap));
-    EXPECT_PANIC("a free list leads out of its bin", set_link(heap, 96, slot, large); zmm_heap_gc(heap));
-    EXPECT_PANIC("a free list leads out of its bin", set_link(heap, 96, slot, alloc_of(heap, 40)); zmm_heap_gc(heap));
-    EXPECT_PANIC("a free list leads out of its bin", set_link(heap, 96, slot, alloc_of(new_heap(), 96));
+    EXPECT_PANIC(ASTRAY, set_link(heap, 96, slot, elsewhere); zmm_heap_gc(heap));
+    EXPECT_PANIC(ASTRAY, set_link(heap, 96, slot, large); zmm_heap_gc(heap));
+    EXPECT_PANIC(ASTRAY, set_link(heap, 96, slot, alloc_of(heap, 40)); zmm_heap_gc(heap));
+    EXPECT_PANIC(ASTRAY, set_link(heap, 96, slot, alloc_of(new_heap(), 96));
                  zmm_heap_gc(heap));
     EXPECT_PANIC("a free list runs in a circle", set_link(heap, 96, slot, slot); zmm_heap_gc(heap));
 #if ZMM_LIVE_BITS
     EXPECT_PANIC("a free list leads to a live slot", set_free_head(heap, 96, live); zmm_heap_alloc(heap, 96));
-    EXPECT_PANIC("a free list leads out of the heap", set_free_head(heap, 96, elsewhere); zmm_heap_alloc(heap, 96));
+    EXPECT_PANIC(ASTRAY, set_free_head(heap, 96, elsewhere); zmm_heap_alloc(heap, 96));
     store_prepare();
     zmm_heap *const stored = store_heap(ZMM_EDITION_ZMM, &store_handlers);
     char *const stored_live = alloc_of(stored, 96);
     EXPECT_PANIC("a free list leads to a live slot", set_free_head(stored, 96, stored_live); zmm_heap_alloc(stored, 96));
-    EXPECT_PANIC("a free list leads out of the heap", set_free_head(stored, 96, elsewhere); zmm_heap_alloc(stored, 96));
-    EXPECT_PANIC("a free list leads out of the heap", set_free_head(stored, 96, stored_live + 4);
+    EXPECT_PANIC(ASTRAY, set_free_head(stored, 96, elsewhere); zmm_heap_alloc(stored, 96));
+    EXPECT_PANIC(ASTRAY, set_free_head(stored, 96, stored_live + 4);
                  zmm_heap_alloc(stored, 96));
 #else
     (void)live;
@@ -193,13 +194,12 @@ CASE(free_lists_that_lead_astray_panic) {
 }
 
 /* Level debug (and every build with asserts) stops at a run that would overlap another; other levels do not ask. */
-CASE(asserts_panic_with_their_condition) {
+CASE_AT_ALL_LEVELS(asserts_panic_with_their_condition) {
     zmm_heap *const heap = new_heap();
     pages_of(heap, 2);
 #if ZMM_ASSERTS
-    EXPECT_PANIC("assertion failed: bits_all_clear(chunk->free_map, page_index, run_pages)",
-                 run_take(heap->main_chunk, 2, 1));
-    EXPECT_PANIC("assertion failed: heap->size_bytes >= bytes", usage_subtract(heap, 8193));
+    EXPECT_PANIC("assertion failed", run_take(heap->main_chunk, 2, 1));
+    EXPECT_PANIC("assertion failed", usage_subtract(heap, heap->size_bytes + 1));
 #else
     run_take(heap->main_chunk, 2, 1);
     EXPECT_BROKEN(heap, "RUN-2");
@@ -211,9 +211,11 @@ static void panic_note(zmm_heap *heap, const char *reason, const void *address, 
 }
 
 /* The hook gets heap, reason, address and its context; when it returns, the process aborts all the same. */
-CASE(panic_hook_that_returns_does_not_save_the_process) {
+CASE_AT_ALL_LEVELS(panic_hook_that_returns_does_not_save_the_process) {
     zmm_heap *const heap = new_heap();
     IN_CHILD(child, zmm_set_panic_hook(panic_note, &panic_context); zmm_heap_free(heap, heap));
     EXPECT(WIFSIGNALED(child.wait_status) && WTERMSIG(child.wait_status) == SIGABRT);
-    EXPECT_TEXT(child.text, "1 not a block of this heap 1\nzend_mm_heap corrupted\n");
+    static const char expected[] = "1 not a block of this heap 1\n" PANIC_LINE("not a block of this heap");
+    child.text[sizeof(expected) - 1] = '\0'; /* the report goes on from level release on */
+    EXPECT_TEXT(child.text, expected);
 }

@@ -88,7 +88,7 @@ CASE(request_end_forgets_the_thrash_counters) {
 }
 
 /* Nothing of a request survives it: no free slot, no live bit, no page word of a freed, shrunk or live block. */
-CASE(nothing_of_a_request_survives_it) {
+CASE_AT_ALL_LEVELS(nothing_of_a_request_survives_it) {
     zmm_heap *const heap = new_heap();
     for (uint32_t bin = 0; bin < ZMM_BIN_COUNT; bin++) {
         char *const slot = alloc_of(heap, bin_bytes[bin]);
@@ -113,7 +113,7 @@ CASE(nothing_of_a_request_survives_it) {
 }
 
 /* A full end gives all back: chunks, cached chunks, huge blocks, records; a second heap finds room again. */
-CASE(full_end_gives_everything_back) {
+CASE_AT_ALL_LEVELS(full_end_gives_everything_back) {
     ledger_install();
     FOR_BOTH_EDITIONS(edition) {
         zmm_heap *const heap = heap_of(edition, 0);
@@ -152,15 +152,35 @@ CASE(heaps_are_independent) {
 }
 
 /* Level debug checks the whole heap when a request ends and panics when it is broken; other levels do not look. */
-CASE(level_debug_checks_the_heap_at_the_end_of_a_request) {
+CASE_AT_ALL_LEVELS(level_debug_checks_the_heap_at_the_end_of_a_request) {
     zmm_heap *const heap = new_heap();
     alloc_of(heap, 100);
     heap->size_bytes++;
 #if ZMM_LEVEL >= ZMM_LEVEL_DEBUG
-    EXPECT_PANIC("the heap was broken when its request ended", zmm_heap_shutdown(heap, false, true));
-    EXPECT_PANIC("the heap was broken when its request ended", zmm_heap_shutdown(heap, true, true));
+    EXPECT_PANIC("the heap is broken", zmm_heap_shutdown(heap, false, true));
+    EXPECT_PANIC("the heap is broken", zmm_heap_shutdown(heap, true, true));
 #else
     zmm_heap_shutdown(heap, false, true);
     EXPECT_HEALTHY(heap);
 #endif
+}
+
+/* However low the average, the cache ends when it is empty. */
+CASE_AT_ALL_LEVELS(emptying_the_cache_ends_with_the_cache) {
+    zmm_heap *const heap = new_heap();
+    heap->chunk_count_average = 0.1;
+    zmm_heap_shutdown(heap, false, true);
+    EXPECT_EQUAL(usage_of(heap).cached_chunk_count, 0);
+    end_heap(heap);
+}
+
+/* An environment switch counts when it is set, and neither empty nor "0". */
+CASE_AT_ALL_LEVELS(environment_switches_are_read) {
+    static const char name[] = "ZMM_TEST_SWITCH";
+    EXPECT(!request_is_set(name));
+    static const char *const values[] = {"", "0", "1", "00", "yes"};
+    for (size_t index = 0; index < 5; index++) {
+        EXPECT(setenv(name, values[index], 1) == 0);
+        EXPECT(request_is_set(name) == (index >= 2));
+    }
 }

@@ -200,7 +200,7 @@ CASE(growth_in_place_needs_no_permission) {
 }
 
 /* Huge on the kernel: the same page count stays, a smaller one is cut in place, and grows back over what was cut. */
-CASE(huge_block_shrinks_in_place_and_grows_back) {
+CASE_AT_ALL_LEVELS(huge_block_shrinks_in_place_and_grows_back) {
     zmm_heap *const heap = new_heap();
     char *const block = alloc_of(heap, 5000000);
     fill(block, 3000000, 6);

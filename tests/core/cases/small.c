@@ -100,7 +100,7 @@ CASE(huge_blocks_are_rounded_to_the_page) {
 }
 
 /* Huge blocks are freed in any order; each is unmapped at once. */
-CASE(huge_blocks_are_freed_in_any_order) {
+CASE_AT_ALL_LEVELS(huge_blocks_are_freed_in_any_order) {
     ledger_install();
     zmm_heap *const heap = new_heap();
     char *blocks[3];
@@ -161,7 +161,7 @@ CASE(calloc_zeroes_reused_memory) {
 }
 
 /* A huge calloc is zero without being written. */
-CASE(huge_calloc_is_zero) {
+CASE_AT_ALL_LEVELS(huge_calloc_is_zero) {
     zmm_heap *const heap = new_heap();
     for (uint32_t round = 0; round < 2; round++) {
         char *const block = zmm_heap_calloc(heap, 3, MEBIBYTE);

@@ -37,7 +37,7 @@ CASE(storage_record_is_the_first_block) {
 }
 
 /* A heap on the kernel has no storage record. */
-CASE(heap_on_the_kernel_has_no_storage) {
+CASE_AT_ALL_LEVELS(heap_on_the_kernel_has_no_storage) {
     zmm_heap *const heap = new_heap();
     EXPECT(zmm_heap_storage(heap) == NULL);
     EXPECT_EQUAL(usage_of(heap).size_bytes, 0);
@@ -160,7 +160,7 @@ CASE(cached_chunks_cause_no_call) {
 }
 
 /* No memory for the first chunk, or for the record: one line on stderr, NULL, and all is given back. */
-CASE(startup_without_storage_says_so) {
+CASE_AT_ALL_LEVELS(startup_without_storage_says_so) {
     FOR_BOTH_EDITIONS(edition) {
         for (uint32_t granted = 0; granted < 2; granted++) {
             const zmm_options options = {

@@ -63,7 +63,7 @@ CASE(block_sizes_as_observed) {
 }
 
 /* Section 12: a fresh heap has 2 MiB real, nothing in use, and the default limit; nothing else is mapped. */
-CASE(fresh_heap_counters) {
+CASE_AT_ALL_LEVELS(fresh_heap_counters) {
     FOR_BOTH_EDITIONS(edition) {
         zmm_heap *const heap = heap_of(edition, 0);
         const zmm_usage usage = usage_of(heap);

@@ -158,3 +158,23 @@ CASE(visit_without_callbacks_skips_their_part) {
     EXPECT_TEXT(visit_text(heap, (zmm_visitor){.chunk = NULL}), "");
     end_heap(heap);
 }
+
+/* A broken page map does not stop the visit: a run without pages is passed over. */
+CASE(visit_passes_over_a_run_without_pages) {
+    zmm_heap *const heap = new_heap();
+    char *const large = pages_of(heap, 2);
+    pages_of(heap, 1);
+    *word_at(heap, large) = 0;
+    EXPECT_TEXT(visit_text(heap, (zmm_visitor){.run = note_run}), "run0:1+0 run0:2+0 run0:3+1 ");
+}
+
+/* The question that level fast asks for want of live bits: is this slot in its bin's list? */
+CASE(free_slots_are_found_in_their_list) {
+    zmm_heap *const heap = new_heap();
+    char *const live = alloc_of(heap, 512);
+    char *const freed = alloc_of(heap, 512);
+    zmm_heap_free(heap, freed);
+    EXPECT(walk_is_free_slot(heap, bin_of_size(512), freed));
+    EXPECT(walk_is_free_slot(heap, bin_of_size(512), freed + 512));
+    EXPECT(!walk_is_free_slot(heap, bin_of_size(512), live));
+}

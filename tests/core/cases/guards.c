@@ -1,0 +1,172 @@
+/* guards.c -- the allocator's own records, overwritten on purpose: from level release on the damage is found before it is
+ * used. Level fast believes its records, as PHP does. */
+#include "../storage.h"
+
+#if ZMM_GUARDS_METADATA
+#define PAGE_MAP "a page map was written to"
+#define FREE_MAP "a free map was written to"
+#define CHUNK_RECORD "a chunk record was written to"
+#define HUGE_RECORD "a huge block's record was written to"
+
+/* The word of a live block's page is believed by nobody. */
+CASE_AT_ALL_LEVELS(written_page_words_panic) {
+    zmm_heap *const heap = new_heap();
+    char *const slot = alloc_of(heap, 900);
+    for (uint32_t index = 1; index < 9; index++) {
+        alloc_of(heap, 900); /* the run has no free slot left: gc comes across its word only */
+    }
+    char *const large = pages_of(heap, 3);
+    const page_word small_words[] = {
+        page_word_small(heap->id, 30, 0), page_word_small(heap->id + 1, 22, 0),
+        *word_at(heap, slot) | PAGE_WORD_LARGE, *word_at(heap, slot) | PAGE_WORD_TINY};
+    for (size_t index = 0; index < sizeof(small_words) / sizeof(small_words[0]); index++) {
+        EXPECT_PANIC(PAGE_MAP, *word_at(heap, slot) = small_words[index]; zmm_heap_free(heap, slot));
+        EXPECT_PANIC(PAGE_MAP, *word_at(heap, slot) = small_words[index]; zmm_heap_realloc(heap, slot, 2));
+        EXPECT_PANIC(PAGE_MAP, *word_at(heap, slot) = small_words[index]; zmm_heap_block_size(heap, slot));
+        if (!ZMM_TRIMS) {
+            EXPECT_PANIC(PAGE_MAP, *word_at(heap, slot) = small_words[index]; zmm_heap_gc(heap));
+        }
+    }
+    EXPECT_PANIC("not a live slot", *word_at(heap, large) |= PAGE_WORD_WAITING; zmm_heap_free(heap, large));
+    EXPECT_PANIC(PAGE_MAP, *word_at(heap, large) = page_word_large(heap->id + 1, 3); zmm_heap_free(heap, large));
+    EXPECT_PANIC(PAGE_MAP, *word_at(heap, large) = page_word_large(heap->id + 1, 3); zmm_heap_gc(heap));
+    EXPECT_PANIC(PAGE_MAP, *word_at(heap, large) = page_word_large(heap->id, 0); zmm_heap_gc(heap));
+}
+
+/* A page that the free map gives away must have no word; the two maps watch each other. */
+CASE_AT_ALL_LEVELS(gaps_with_a_page_word_panic) {
+    zmm_heap *const heap = new_heap();
+    char *const large = pages_of(heap, 3);
+    page_word *const behind = chunk_words(heap->main_chunk) + 100;
+    EXPECT_PANIC(PAGE_MAP, *behind = 1; pages_of(heap, 200));
+    EXPECT_PANIC(PAGE_MAP, *behind = 1; zmm_heap_realloc(heap, large, 150 * ZMM_PAGE_BYTES));
+}
+
+/* free_pages and the free map tell the same count. */
+CASE_AT_ALL_LEVELS(free_map_and_free_pages_watch_each_other) {
+    zmm_heap *const heap = new_heap();
+    char *const large = pages_of(heap, 3);
+    EXPECT_PANIC(FREE_MAP, heap->main_chunk->free_pages--; pages_of(heap, 2));
+    EXPECT_PANIC(FREE_MAP, bits_assign(heap->main_chunk->free_map, 300, 1, true); pages_of(heap, 2));
+    EXPECT_PANIC(FREE_MAP, heap->main_chunk->free_pages++;
+                 run_give_back(heap->main_chunk, page_of(heap, large), 3));
+}
+
+/* The ring's links lead to records of this heap that lead back. */
+CASE_AT_ALL_LEVELS(written_chunk_links_panic) {
+    zmm_heap *const heap = new_heap();
+    zmm_heap *const other = new_heap();
+    for (uint32_t chunk = 0; chunk < 4; chunk++) {
+        pages_of(heap, 500);
+    }
+    chunk_record *const second = heap->main_chunk->next;
+    chunk_record *const last = heap->main_chunk->prev;
+    static chunk_record elsewhere;
+    chunk_record *const strays[] = {NULL, &elsewhere, other->main_chunk, (chunk_record *)((uintptr_t)second + 128),
+                                    (chunk_record *)(ground.base + 4096)};
+    for (size_t index = 0; index < sizeof(strays) / sizeof(strays[0]); index++) {
+        EXPECT_PANIC(CHUNK_RECORD, second->next = strays[index]; zmm_heap_gc(heap));
+        EXPECT_PANIC(CHUNK_RECORD, last->prev = strays[index]; chunk_move_to_front(heap, last));
+        EXPECT_PANIC(CHUNK_RECORD, heap->cached_chunks = strays[index] != NULL ? strays[index] : &elsewhere;
+                     pages_of(heap, 500));
+    }
+    EXPECT_PANIC(CHUNK_RECORD, second->next = second; zmm_heap_gc(heap));
+    EXPECT_PANIC(CHUNK_RECORD, last->prev = second; chunk_move_to_front(heap, last));
+    EXPECT_PANIC(CHUNK_RECORD, second->heap = NULL; zmm_heap_gc(heap));
+}
+
+/* The limit has a twin, its complement. */
+CASE_AT_ALL_LEVELS(written_limit_panics) {
+    zmm_heap *const heap = heap_of(ZMM_EDITION_ZMM, 64 * MEBIBYTE);
+    alloc_of(heap, 40);
+    EXPECT_PANIC("the limit was written to", heap->limit_bytes = SIZE_MAX; alloc_of(heap, 3 * MEBIBYTE));
+    EXPECT_PANIC("the limit was written to", heap->limit_twin++; pages_of(heap, 400); pages_of(heap, 400));
+}
+
+/* The record of a huge block is sealed: block and size. */
+CASE_AT_ALL_LEVELS(written_huge_records_panic) {
+    zmm_heap *const heap = new_heap();
+    char *const huge = alloc_of(heap, 3 * MEBIBYTE);
+    EXPECT_PANIC(HUGE_RECORD, heap->huge_list->size_bytes += 4096; zmm_heap_free(heap, huge));
+    EXPECT_PANIC(HUGE_RECORD, heap->huge_list->size_bytes += 4096; zmm_heap_realloc(heap, huge, 5 * MEBIBYTE));
+    EXPECT_PANIC(HUGE_RECORD, heap->huge_list->size_bytes += 4096; zmm_heap_block_size(heap, huge));
+    EXPECT_PANIC(HUGE_RECORD, heap->huge_list->block = huge + 4096; zmm_heap_free(heap, huge + 4096));
+    EXPECT_PANIC(HUGE_RECORD, heap->huge_list->seal++; huge_release_all(heap));
+}
+
+/* The node of a huge block is freed like any slot: it must be a live one. */
+CASE_AT_ALL_LEVELS(huge_node_that_is_no_live_slot_panics) {
+    zmm_heap *const heap = new_heap();
+    char *const huge = alloc_of(heap, 3 * MEBIBYTE);
+    EXPECT_PANIC("not a live slot", heap->huge_list->node = (char *)heap->huge_list->node + 4; zmm_heap_free(heap, huge));
+    EXPECT_PANIC("not a live slot", heap->huge_list->node = (char *)heap->huge_list->node + 8; zmm_heap_free(heap, huge));
+}
+
+/* Before a slot is moved to grow, the free slot behind it is looked at: a broken link there is an overrun. */
+CASE(growing_looks_at_the_free_slot_behind) {
+    zmm_heap *const heap = new_heap();
+    char *const slot = alloc_of(heap, 112);
+    EXPECT_PANIC("a free slot was written to", slot[112] ^= 1; zmm_heap_realloc(heap, slot, 500));
+    char *const tiny = alloc_of(heap, 8);
+    EXPECT(zmm_heap_realloc(heap, tiny, 100) != NULL);
+    char *slots[36]; /* a whole run: the slot behind the last one is another run's, or a chunk's end, or the waste */
+    for (uint32_t index = 0; index < 36; index++) {
+        slots[index] = alloc_of(heap, 112);
+    }
+    for (uint32_t index = 0; index < 36; index++) {
+        EXPECT(zmm_heap_realloc(heap, slots[index], 500) != NULL);
+    }
+    end_heap(heap);
+    zmm_heap *const full = new_heap();
+    pages_of(full, 510);
+    char *ends[16]; /* the run of page 511: behind its last slot ends the chunk */
+    for (uint32_t index = 0; index < 16; index++) {
+        ends[index] = alloc_of(full, 256);
+    }
+    EXPECT(zmm_heap_realloc(full, ends[15], 300) != NULL);
+    end_heap(full);
+}
+
+/* A sized free is checked: against the size class, with trims to the byte. */
+CASE_AT_ALL_LEVELS(sized_free_checks_the_size) {
+    zmm_heap *const heap = new_heap();
+    zmm_set_heap(heap);
+    static const size_t sizes[] = {1, 100, 3072, 5000, 3 * MEBIBYTE};
+    for (size_t index = 0; index < sizeof(sizes) / sizeof(sizes[0]); index++) {
+        char *const block = alloc_of(heap, sizes[index]);
+        EXPECT_PANIC("freed with a size it does not have", zmm_heap_free_sized(heap, block, sizes[index] + 20000));
+        EXPECT_PANIC("freed with a size it does not have", zmm_efree_sized(block, sizes[index] * 3 + 9));
+        zmm_heap_free_sized(heap, block, sizes[index]);
+        zmm_efree_sized(alloc_of(heap, sizes[index]), sizes[index]);
+    }
+    zmm_heap_free_sized(heap, NULL, 100);
+    zmm_efree_sized(NULL, 0);
+    end_heap(heap);
+}
+#endif
+
+/* Tests of misuse reach the allocator's records by name; what is not there is NULL. */
+CASE_AT_ALL_LEVELS(records_are_found_by_name) {
+    zmm_heap *const heap = new_heap();
+    char *const slot = alloc_of(heap, 900);
+    char *const large = pages_of(heap, 3);
+    char *const huge = alloc_of(heap, 3 * MEBIBYTE);
+    EXPECT(zmm_test_meta(heap, "limit", NULL) == &heap->limit_bytes);
+    EXPECT(zmm_test_meta(heap, "page_word", slot) == word_at(heap, slot));
+    EXPECT(zmm_test_meta(heap, "free_map", large) == heap->main_chunk->free_map);
+    EXPECT(zmm_test_meta(heap, "bin_head", slot) ==
+           bin_head(heap, page_word_bin(*word_at(heap, slot))));
+    EXPECT(zmm_test_meta(heap, "bin_head", large) == NULL);
+    EXPECT(zmm_test_meta(heap, "chunk_next", slot) == &heap->main_chunk->next);
+    EXPECT(zmm_test_meta(heap, "chunk_free_pages", slot) == &heap->main_chunk->free_pages);
+    EXPECT(zmm_test_meta(heap, "chunk_heap", slot) == &heap->main_chunk->heap);
+    EXPECT(zmm_test_meta(heap, "handler", slot) == NULL);
+    EXPECT(zmm_test_meta(heap, "huge_size", huge) == &heap->huge_list->size_bytes);
+    EXPECT(zmm_test_meta(heap, "huge_size", slot) == NULL);
+    EXPECT(zmm_test_meta(heap, "page_word", huge) == NULL);
+    EXPECT(zmm_test_meta(heap, "cached_next", NULL) == NULL);
+    heap->chunk_count_average = 9.0;
+    pages_of(heap, 500);
+    zmm_heap_free(heap, pages_of(heap, 505));
+    EXPECT((zmm_test_meta(heap, "cached_next", NULL) == NULL) == (heap->cached_chunks == NULL));
+}

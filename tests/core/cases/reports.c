@@ -1,0 +1,232 @@
+/* reports.c -- what a panic says: whose the address is, which block it lies in, what to do about it. */
+#include "../storage.h"
+
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#if ZMM_LEVEL > ZMM_LEVEL_FAST
+static zmm_panic seen_report;
+static char seen_text[1024];
+
+/* What the panic of a call would say, without dying: the hook leaves by longjmp. */
+#include <setjmp.h>
+static jmp_buf report_target;
+static void report_and_leave(zmm_heap *heap, const char *reason, const void *address, void *context) {
+    (void)heap;
+    (void)context;
+    zmm_panic_report(&seen_report);
+    EXPECT(seen_report.reason == reason && (seen_report.address == address || seen_report.address == NULL));
+    zmm_panic_text(&seen_report, seen_text, sizeof(seen_text));
+    longjmp(report_target, 1);
+}
+#define REPORT_OF(...)                                                                                                 \
+    do {                                                                                                               \
+        memset(&seen_report, 0, sizeof(seen_report));                                                                  \
+        zmm_set_panic_hook(report_and_leave, NULL);                                                                    \
+        if (setjmp(report_target) == 0) {                                                                              \
+            __VA_ARGS__;                                                                                               \
+            test_fail(__FILE__, __LINE__, "no panic");                                                                 \
+        }                                                                                                              \
+        zmm_set_panic_hook(NULL, NULL);                                                                                \
+    } while (0)
+#define EXPECT_IN_REPORT(part)                                                                                         \
+    do {                                                                                                               \
+        if (strstr(seen_text, part) == NULL) {                                                                         \
+            test_fail(__FILE__, __LINE__, "\"%s\" is not in the report:\n%s", part, seen_text);                        \
+        }                                                                                                              \
+    } while (0)
+
+/* Addresses that are not the allocator's are named by what is mapped there. */
+CASE_AT_ALL_LEVELS(reports_name_the_owner_of_foreign_addresses) {
+    zmm_heap *const heap = new_heap();
+    static char initialised[] = "written to the program's file";
+    char on_the_stack[16];
+    REPORT_OF(zmm_heap_free(heap, (void *)(uintptr_t)"constant"));
+    EXPECT_IN_REPORT("a file's mapping");
+    EXPECT_IN_REPORT("a constant is not freed");
+    REPORT_OF(zmm_heap_free(heap, initialised));
+    EXPECT_IN_REPORT("a static variable is not freed");
+    REPORT_OF(zmm_heap_free(heap, (void *)(uintptr_t)64));
+    EXPECT_IN_REPORT("nobody: nothing is mapped there");
+    char *const mapped = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REPORT_OF(zmm_heap_free(heap, mapped));
+    EXPECT_IN_REPORT("a mapping that no heap knows");
+    REPORT_OF(zmm_heap_free(heap, mapped + 16));
+    EXPECT_IN_REPORT("libc, by the look of it");
+    if (!HAS_ADDRESS_SANITIZER) { /* it has a stack and a malloc of its own */
+        REPORT_OF(zmm_heap_free(heap, on_the_stack));
+        EXPECT_IN_REPORT("the stack");
+        char *const from_libc = malloc(100);
+        REPORT_OF(zmm_heap_free(heap, from_libc));
+        EXPECT_IN_REPORT("this block came from libc malloc: free() it");
+        free(from_libc);
+    }
+    char name[250];
+    memset(name, 'n', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    const int file = memfd_create(name, 0); /* a line of the list of mappings that is longer than the reader's */
+    EXPECT(file >= 0 && ftruncate(file, 4096) == 0);
+    char *const long_name = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0);
+    REPORT_OF(zmm_heap_free(heap, long_name));
+    EXPECT_IN_REPORT("a file's mapping");
+    const struct rlimit none = {0, 0};
+    EXPECT(setrlimit(RLIMIT_NOFILE, &none) == 0); /* the list cannot even be opened */
+    REPORT_OF(zmm_heap_free(heap, mapped));
+    EXPECT_IN_REPORT("nobody: nothing is mapped there");
+}
+
+/* Lines of the list of mappings, as the kernel writes them and cut short. */
+CASE_AT_ALL_LEVELS(lines_of_the_list_of_mappings_are_read) {
+    diagnose_mapping mapping = {.found = false};
+    EXPECT(!diagnose_line("1000-2000 rw-p 00000000 00:00 0    [heap]", 0x2000, &mapping));
+    EXPECT(!diagnose_line("1000-2000 rw-p 00000000 00:00 0    [heap]", 0xfff, &mapping));
+    EXPECT(diagnose_line("1000-2000 rw-p 00000000 00:00 0    [heap]", 0x1fff, &mapping));
+    EXPECT(mapping.found && mapping.is_writable);
+    EXPECT_TEXT(mapping.name, "[heap]");
+    EXPECT(diagnose_line("1000-2000 r--p 00000000 00:00 0", 0x1000, &mapping));
+    EXPECT(!mapping.is_writable);
+    EXPECT_TEXT(mapping.name, "");
+    EXPECT(diagnose_line("1000-2000 -w-p 0 0 0 /x", 0x1000, &mapping) && !mapping.is_writable);
+    EXPECT(diagnose_line("1000-abcdef", 0x1000, &mapping) && !mapping.is_writable);
+    EXPECT(diagnose_line("1000-2000~", 0x1000, &mapping));
+    EXPECT(diagnose_line("1000-2000 rw-p 0 0 0 /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                         0x1000, &mapping));
+    EXPECT_EQUAL(strlen(mapping.name), sizeof(mapping.name) - 1);
+}
+
+/* Addresses in a heap: the block they lie in, live or free, and a hint that fits. */
+CASE(reports_name_the_block_an_address_lies_in) {
+    zmm_heap *const heap = new_heap();
+    zmm_heap *const other = new_heap();
+    char *const slot = alloc_of(heap, 24);
+    char *const large = pages_of(heap, 3);
+    char *const first = alloc_of(heap, 3 * MEBIBYTE);
+    char *const second = alloc_of(heap, 4 * MEBIBYTE);
+    REPORT_OF(zmm_heap_free(heap, slot + 8));
+    EXPECT(seen_report.block == slot && seen_report.block_is_live && seen_report.bin_index == 2);
+    EXPECT_IN_REPORT("the address lies inside a slot");
+    EXPECT_IN_REPORT("8 bytes behind its start");
+    REPORT_OF(zmm_heap_free(heap, slot + 24 * 9));
+    EXPECT(!seen_report.block_is_live && seen_report.slot_index == 9);
+    EXPECT_IN_REPORT("a double free");
+    REPORT_OF(zmm_heap_free(heap, slot + 24 * 170));
+    EXPECT_IN_REPORT("behind the last slot of its run");
+    REPORT_OF(zmm_heap_free(heap, large + 5000));
+    EXPECT(seen_report.block == large && seen_report.block_bytes == 12288);
+    EXPECT_IN_REPORT("inside a large block");
+    REPORT_OF(zmm_heap_free(heap, large + 20000));
+    EXPECT_IN_REPORT("the page is free");
+    REPORT_OF(zmm_heap_free(heap, chunk_page(heap->main_chunk, 0)));
+    EXPECT_IN_REPORT("the first page of a chunk holds no blocks");
+    REPORT_OF(zmm_heap_free(heap, first + 4096));
+    EXPECT(seen_report.block == first && seen_report.block_bytes == 3 * MEBIBYTE);
+    REPORT_OF(zmm_heap_free(heap, second + 4096));
+    EXPECT(seen_report.block == second && seen_report.mapping_index == 2);
+    EXPECT_IN_REPORT("inside a huge block");
+    REPORT_OF(zmm_heap_free(other, slot));
+    EXPECT(seen_report.owner_heap == heap);
+    EXPECT_IN_REPORT("belongs to another heap");
+    EXPECT_IN_REPORT("free it with the heap that it was allocated from");
+    char *const gone = alloc_of(other, 40);
+    zmm_heap_shutdown(other, true, true);
+    REPORT_OF(zmm_heap_free(heap, gone));
+    EXPECT_IN_REPORT("no heap: the chunk is not in use");
+    REPORT_OF(*word_at(heap, slot) |= 0x1f; zmm_heap_free(heap, slot));
+    EXPECT(seen_report.block == NULL); /* the page map is not believed */
+    REPORT_OF(*word_at(heap, slot) |= PAGE_WORD_BACK_MASK; zmm_heap_block_size(heap, slot + 1));
+    EXPECT(seen_report.block == NULL);
+}
+
+/* Each kind of damage has its hint; the report of a record shows expected and found. */
+CASE(reports_explain_each_kind_of_damage) {
+    zmm_heap *const heap = new_heap();
+    char *const slot = alloc_of(heap, 96);
+    char *const tiny = alloc_of(heap, 8);
+    char *const huge = alloc_of(heap, 3 * MEBIBYTE);
+    static char elsewhere[64];
+    REPORT_OF(panic(heap, PANIC_OVERRUN, slot));
+    EXPECT_IN_REPORT("more was written than the block was asked for");
+    REPORT_OF(panic(heap, PANIC_FREED_WRITTEN, slot));
+    EXPECT_IN_REPORT("a pointer was used after its block was freed");
+    REPORT_OF(panic(heap, PANIC_SIZE, slot));
+    EXPECT_IN_REPORT("the size given to the sized free");
+    REPORT_OF(panic(heap, PANIC_FREE_SLOT, slot));
+    EXPECT(seen_report.has_values && !seen_report.block_is_live);
+    EXPECT_IN_REPORT("written to after it was freed");
+    EXPECT_IN_REPORT("expected:");
+    REPORT_OF(panic(heap, PANIC_FREE_SLOT, tiny));
+    EXPECT(!seen_report.has_values);
+    REPORT_OF(panic(heap, PANIC_FREE_SLOT, elsewhere));
+    REPORT_OF(panic(heap, PANIC_PAGE_MAP, slot));
+    EXPECT_IN_REPORT("look for a wild write");
+    REPORT_OF(panic(heap, PANIC_FREE_MAP, slot));
+    EXPECT_IN_REPORT("look for a wild write");
+    REPORT_OF(panic(heap, PANIC_CHUNK_RECORD, elsewhere));
+    EXPECT_IN_REPORT("look for a wild write");
+    REPORT_OF(panic(heap, PANIC_HUGE_RECORD, huge));
+    EXPECT_IN_REPORT("look for a wild write");
+    REPORT_OF(panic(heap, PANIC_OVERREAD, slot));
+    EXPECT_IN_REPORT("the length given to strndup");
+    REPORT_OF(heap->limit_bytes = 1; zmm_heap_alloc(heap, 5 * MEBIBYTE));
+    EXPECT_EQUAL(seen_report.found, 1);
+    EXPECT_EQUAL(seen_report.expected, SIZE_MAX >> 1);
+    REPORT_OF(panic(heap, PANIC_CHECK, "RUN-1"));
+    EXPECT_IN_REPORT("RUN-1");
+    REPORT_OF(panic(NULL, PANIC_ASSERTION, "one == two"));
+    EXPECT_IN_REPORT("assertion failed");
+    EXPECT_IN_REPORT("one == two");
+    REPORT_OF(panic(NULL, PANIC_NOT_OURS, huge));
+    EXPECT(seen_report.block == NULL);
+    heap->huge_list->next = heap->huge_list; /* a circle does not hang the report */
+    REPORT_OF(panic(heap, PANIC_NOT_OURS, elsewhere));
+}
+
+/* Edition php-8.2 keeps PHP's first line; sites and requested sizes are printed where they are known; a small buffer gets
+ * the beginning, and the full length is returned. */
+CASE_AT_ALL_LEVELS(report_text_has_its_parts_and_is_cut_to_the_buffer) {
+    zmm_heap *const heap = heap_of(ZMM_EDITION_PHP_8_2, 0);
+    REPORT_OF(zmm_heap_free(heap, chunk_page(heap->main_chunk, 0)));
+    EXPECT(strncmp(seen_text, "zend_mm_heap corrupted\n  reason:    not the start of a block\n", 60) == 0);
+    const zmm_panic report = {.reason = "because",
+                              .address = (void *)(uintptr_t)0x1008,
+                              .block = (void *)(uintptr_t)0x1000,
+                              .block_bytes = 64,
+                              .requested_bytes = 50,
+                              .bin_index = -1,
+                              .alloc_site = (void *)(uintptr_t)0xabc,
+                              .free_site = (void *)(uintptr_t)0xdef};
+    const size_t length = zmm_panic_text(&report, seen_text, sizeof(seen_text));
+    EXPECT_EQUAL(length, strlen(seen_text));
+    EXPECT_TEXT(seen_text, "zmm: heap corruption: because\n"
+                           "  address:   0x1008\n"
+                           "  block:     0x1000, 64 bytes (asked for 50), free, mapping 0, page 0; the address is 8 bytes "
+                           "behind its start\n"
+                           "  allocated: 0xabc\n"
+                           "  freed:     0xdef\n");
+    char small[9];
+    EXPECT_EQUAL(zmm_panic_text(&report, small, sizeof(small)), length);
+    EXPECT_TEXT(small, "zmm: hea");
+    EXPECT_EQUAL(zmm_panic_text(&report, small, 0), length);
+    EXPECT_TEXT(small, "zmm: hea");
+}
+
+/* strndup is given a length; what it would read beyond a block of this heap is a panic. */
+CASE(strndup_does_not_read_beyond_its_source) {
+    zmm_heap *const heap = new_heap();
+    char *const slot = alloc_of(heap, 100);
+    char *const large = pages_of(heap, 3);
+    char *const huge = alloc_of(heap, 3 * MEBIBYTE);
+    memset(slot, 'a', 100);
+    memset(large, 'b', 3 * 4096);
+    EXPECT_EQUAL(strlen(zmm_heap_strndup(heap, slot, 100)), 100);
+    EXPECT(zmm_heap_strndup(heap, slot + 100, 12) != NULL);
+    REPORT_OF(zmm_heap_strndup(heap, slot, 113));
+    REPORT_OF(zmm_heap_strndup(heap, slot + 100, 13));
+    EXPECT(zmm_heap_strndup(heap, large + 4096, 4096) != NULL);
+    EXPECT(zmm_heap_strndup(heap, huge + 3 * MEBIBYTE - 100, 100) != NULL);
+    REPORT_OF(zmm_heap_strndup(heap, huge + 3 * MEBIBYTE - 100, 101));
+    zmm_heap *const other = new_heap();
+    EXPECT(zmm_heap_strndup(other, slot, 150) != NULL); /* another heap's: not ours to judge */
+    EXPECT(zmm_heap_strndup(heap, "constant", 8) != NULL);
+}
+#endif

@@ -1,0 +1,169 @@
+/* trims.c -- levels hardened and debug: what lies around blocks, and what waits before it is used again. */
+#include "../storage.h"
+
+#if ZMM_TRIMS
+#define OVERRUN "written beyond its end"
+#define FREED "a freed block was written to"
+static const size_t trim_sizes[] = {0, 1, 7, 8, 9, 100, 1000, 3040, 3072, 4000, 5000, 100000, 2093000, 3 * MEBIBYTE};
+#define TRIM_SIZE_COUNT (sizeof(trim_sizes) / sizeof(trim_sizes[0]))
+
+/* The usable size of a block is what was asked for, to the byte. */
+CASE_WITH_TRIMS(usable_size_is_the_requested_size) {
+    zmm_heap *const heap = new_heap();
+    for (size_t index = 0; index < TRIM_SIZE_COUNT; index++) {
+        char *const block = alloc_of(heap, trim_sizes[index]);
+        EXPECT_EQUAL(zmm_heap_block_size(heap, block), trim_sizes[index]);
+        fill(block, trim_sizes[index], 1);
+        EXPECT_HEALTHY(heap);
+        zmm_heap_free(heap, block);
+    }
+    end_heap(heap);
+}
+
+/* One byte too many is found by whatever touches the block next, and at the end of the request. */
+CASE_WITH_TRIMS(one_byte_beyond_the_end_panics) {
+    for (size_t index = 0; index < TRIM_SIZE_COUNT; index++) {
+        zmm_heap *const heap = new_heap();
+        const size_t size = trim_sizes[index];
+        char *const block = alloc_of(heap, size);
+        EXPECT_PANIC(OVERRUN, block[size] ^= 1; zmm_heap_free(heap, block));
+        EXPECT_PANIC(OVERRUN, block[size] ^= 1; zmm_heap_realloc(heap, block, size + 10));
+        EXPECT_PANIC(OVERRUN, block[size] ^= 1; zmm_heap_block_size(heap, block));
+        EXPECT_PANIC(OVERRUN, block[size] ^= 1; zmm_heap_shutdown(heap, false, true));
+        EXPECT_PANIC(OVERRUN, block[size] ^= 1; zmm_heap_shutdown(heap, true, true));
+    }
+}
+
+/* Contents survive every resize; in place or not, the new end is guarded at once. */
+CASE_WITH_TRIMS(resizing_keeps_contents_and_moves_the_guard) {
+    for (size_t from = 0; from < TRIM_SIZE_COUNT; from++) {
+        for (size_t to = 0; to < TRIM_SIZE_COUNT; to++) {
+            zmm_heap *const heap = new_heap();
+            char *block = alloc_of(heap, trim_sizes[from]);
+            fill(block, trim_sizes[from], 2);
+            block = zmm_heap_realloc(heap, block, trim_sizes[to]);
+            EXPECT(is_filled(block, trim_sizes[from] < trim_sizes[to] ? trim_sizes[from] : trim_sizes[to], 2));
+            EXPECT_EQUAL(zmm_heap_block_size(heap, block), trim_sizes[to]);
+            memset(block, 3, trim_sizes[to]);
+            block = zmm_heap_realloc2(heap, block, trim_sizes[to] + 50, 5);
+            EXPECT_HEALTHY(heap);
+            zmm_heap_free(heap, block);
+            end_heap(heap);
+        }
+    }
+}
+
+/* A freed block is not handed out again at once, and a second free of it is found while it waits and later. */
+CASE_WITH_TRIMS(freed_blocks_wait_and_are_not_freed_twice) {
+    zmm_heap *const heap = new_heap();
+    for (size_t index = 0; index < TRIM_SIZE_COUNT - 1; index++) {
+        char *const block = alloc_of(heap, trim_sizes[index]);
+        zmm_heap_free(heap, block);
+        EXPECT_HEALTHY(heap);
+        EXPECT_PANIC("not a live slot", zmm_heap_free(heap, block));
+        EXPECT_PANIC("not a live slot", zmm_heap_realloc(heap, block, 10));
+        char *const other = alloc_of(heap, trim_sizes[index]);
+        EXPECT(other != block);
+        zmm_heap_free(heap, other);
+    }
+    end_heap(heap);
+}
+
+/* What is written into a waiting block is found when it leaves: link words and state always, the rest where it wipes. */
+CASE_WITH_TRIMS(writes_into_waiting_blocks_panic) {
+    for (size_t wipes = 0; wipes < 2; wipes++) {
+        zmm_heap *const heap = zmm_heap_startup(&(zmm_options){.wipes = wipes == 1});
+        char *const slot = alloc_of(heap, 200);
+        char *const large = alloc_of(heap, 9000);
+        fill(slot, 200, 4);
+        fill(large, 9000, 4);
+        zmm_heap_free(heap, slot);
+        zmm_heap_free(heap, large);
+        EXPECT_PANIC(FREED, slot[0] ^= 1; quarantine_flush(heap));
+        EXPECT_PANIC(FREED, slot[15] ^= 1; quarantine_flush(heap));
+        EXPECT_PANIC(FREED, large[9000] ^= 1; quarantine_flush(heap));
+        EXPECT_PANIC(FREED, large[3 * 4096 - 1] ^= 1; quarantine_flush(heap));
+        if (wipes == 1) {
+            EXPECT_PANIC(FREED, slot[16] ^= 1; quarantine_flush(heap));
+            EXPECT_PANIC(FREED, slot[199] ^= 1; quarantine_flush(heap));
+            EXPECT_PANIC(FREED, slot[201] ^= 1; quarantine_flush(heap));
+            EXPECT_PANIC(FREED, large[8999] ^= 1; quarantine_flush(heap));
+            EXPECT_PANIC(FREED, large[0] ^= 1; quarantine_flush(heap));
+        }
+        EXPECT(quarantine_flush(heap));
+        EXPECT(!quarantine_flush(heap));
+        EXPECT_HEALTHY(heap);
+        end_heap(heap);
+    }
+}
+
+/* Under a limit, what waits is let go before anything is refused. */
+CASE_WITH_TRIMS(waiting_blocks_make_room_before_a_refusal) {
+    zmm_heap *const heap = heap_of(ZMM_EDITION_ZMM, 2 * MEBIBYTE);
+    for (uint32_t round = 0; round < 20; round++) {
+        zmm_heap_free(heap, alloc_of(heap, MEBIBYTE));
+    }
+    EXPECT(zmm_heap_alloc(heap, 2 * MEBIBYTE) == NULL);
+    EXPECT_EQUAL(zmm_heap_refusal(heap).kind, ZMM_REFUSAL_LIMIT);
+    EXPECT_HEALTHY(heap);
+    end_heap(heap);
+}
+
+/* The trims' own bytes may overflow the size; the refusal names them. */
+CASE_WITH_TRIMS(sizes_that_leave_no_room_for_trims_are_refused) {
+    zmm_heap *const heap = new_heap();
+    char *const block = alloc_of(heap, 100);
+    char expected[128];
+    snprintf(expected, sizeof(expected), "Possible integer overflow in memory allocation (18446744073709551615 + %zu)",
+             (size_t)TRIM_BYTES);
+    EXPECT_REFUSED(heap, zmm_heap_alloc(heap, SIZE_MAX), expected);
+    EXPECT_REFUSED(heap, zmm_heap_realloc(heap, block, SIZE_MAX), expected);
+    end_heap(heap);
+}
+
+/* Random traffic with patterns: contents hold, the heap stays whole, the end finds nothing broken. */
+CASE_WITH_TRIMS(random_traffic_with_trims) {
+    enum { BLOCKS = 400 };
+    static char *blocks[BLOCKS];
+    static size_t sizes[BLOCKS];
+    for (size_t wipes = 0; wipes < 2; wipes++) {
+        memset(blocks, 0, sizeof(blocks));
+        zmm_heap *const heap = zmm_heap_startup(&(zmm_options){.wipes = wipes == 1});
+        uint64_t state = 5 + wipes;
+        for (uint32_t step = 0; step < 12000; step++) {
+            const size_t at = draw(&state) % BLOCKS;
+            EXPECT(blocks[at] == NULL || is_filled(blocks[at], sizes[at], (unsigned)at));
+            const uint64_t kind = draw(&state) % 32;
+            if (blocks[at] != NULL && kind % 2 == 0) {
+                zmm_heap_free(heap, blocks[at]);
+                blocks[at] = NULL;
+            } else {
+                sizes[at] = draw(&state) % (kind == 1 ? 60000 : 3200);
+                blocks[at] = zmm_heap_realloc2(heap, blocks[at], sizes[at], 0);
+                fill(blocks[at], sizes[at], (unsigned)at);
+            }
+            if (step % 3000 == 0) {
+                zmm_heap_gc(heap);
+                EXPECT_HEALTHY(heap);
+            }
+        }
+        zmm_heap_shutdown(heap, false, true);
+        end_heap(heap);
+    }
+}
+
+/* A pointer of an ended request finds nothing: the next request lives elsewhere. */
+CASE_WITH_TRIMS(each_request_lives_at_other_addresses) {
+    ledger_install();
+    zmm_heap *const heap = new_heap();
+    const chunk_record *const first = heap->main_chunk;
+    char *const stale = alloc_of(heap, 100);
+    chunk_full(heap);
+    zmm_heap_shutdown(heap, false, true);
+    EXPECT(heap->main_chunk != first);
+    alloc_of(heap, 100);
+    EXPECT_PANIC("not a block of this heap", zmm_heap_free(heap, stale));
+    end_heap(heap);
+    ledger_expect_balanced(0);
+}
+#endif
