@@ -28,7 +28,8 @@ class Versus:
         for side in (target, reference):
             if not side.is_exact:
                 raise TargetError(
-                    f"{side.name} does not place blocks as ZendMM does; --against needs zmm, zmm:fast or php on both sides"
+                    f"{side.name} does not place blocks as ZendMM does; "
+                    "--against needs zmm, zmm:fast or php on both sides"
                 )
         self.target = target
         self.reference = reference

@@ -12,9 +12,9 @@
 
 #include "zmm.h"
 
-/* The compiler's own setjmp saves three words; the library's is needed where a sanitizer must see the jump, and where
- * the compiler's is not known to work. */
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+/* The compiler's own setjmp saves three words; the library's is needed where AddressSanitizer must see the jump over the
+ * core's frames (this file itself is not instrumented), and where the compiler's is not known to work. */
+#if defined(__x86_64__) && !defined(ZMM_GUARD_BY_LIBRARY)
 #define GUARD_SET(place) __builtin_setjmp(place)
 #define GUARD_JUMP(place) __builtin_longjmp(place, 1)
 typedef void *guard_place[5];

@@ -41,29 +41,33 @@ def running(tmp_path: Path, environment: dict[str, str], time_budget: str = "3m"
             stream.close()
 
 
-def children(pid: int) -> list[int]:
-    """The direct children of a process."""
+def children(pid: int, command: bytes) -> list[int]:
+    """The direct children of a process whose command line has a word in it (a build may run beside them)."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                said = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(fields[1]) == pid and fields[0] != "Z":
+            if int(fields[1]) == pid and command in said:
                 found.append(int(entry.name))
-    return found
+    return sorted(found)
 
 
-def wait_for(pid: int, count: int) -> list[int]:
+WORKER, RUNNER = b"tiers.workers", b"zmm-runner"
+
+
+def wait_for(pid: int, count: int, command: bytes) -> list[int]:
     """The children of a process, once there are so many."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        found = children(pid)
+        found = children(pid, command)
         if len(found) >= count:
             return found
         time.sleep(0.05)
-    raise AssertionError(f"process {pid} has {len(children(pid))} children, not {count}")
+    raise AssertionError(f"process {pid} has {len(children(pid, command))} such children, not {count}")
 
 
 def wait_for_operations(process: subprocess.Popen[str]) -> str:
@@ -88,9 +92,9 @@ def test_an_interrupted_run_reports_what_it_has(
 ) -> None:
     """Half-way: the whole group gets the signal, as from a terminal; one line, a partial JSON, exit code 3."""
     with running(tmp_path, environment) as process:
-        workers = wait_for(process.pid, 2)
-        runners = [pid for worker in workers for pid in wait_for(worker, 1)]
         shown = wait_for_operations(process)
+        workers = wait_for(process.pid, 2, WORKER)
+        runners = [pid for worker in workers for pid in wait_for(worker, 1, RUNNER)]
         if number == signal.SIGINT:
             os.killpg(process.pid, number)
         else:
@@ -112,9 +116,8 @@ def test_an_interrupted_run_reports_what_it_has(
 def test_a_worker_killed_from_outside_is_told(tmp_path: Path, environment: dict[str, str]) -> None:
     """One of two workers is killed: its part is missing, so inconclusive; what it had reported is kept."""
     with running(tmp_path, environment, "30s") as process:
-        worker = wait_for(process.pid, 2)[0]
         wait_for_operations(process)
-        os.kill(worker, signal.SIGKILL)
+        os.kill(wait_for(process.pid, 2, WORKER)[0], signal.SIGKILL)
         out, err = process.communicate(timeout=150)
     assert process.returncode == 3, out + err
     first, second = report(tmp_path)["tiers"]
@@ -128,13 +131,14 @@ def test_a_worker_killed_from_outside_is_told(tmp_path: Path, environment: dict[
 def test_a_runner_killed_from_outside_is_no_divergence(tmp_path: Path, environment: dict[str, str]) -> None:
     """A runner is killed: its program is performed anew, the run goes on, and the remark says what happened."""
     with running(tmp_path, environment) as process:
-        worker = wait_for(process.pid, 2)[0]
-        (runner,) = wait_for(worker, 1)
         wait_for_operations(process)
+        worker = wait_for(process.pid, 2, WORKER)[0]
+        (runner,) = wait_for(worker, 1, RUNNER)
         os.kill(runner, signal.SIGKILL)
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and (not children(worker) or children(worker) == [runner]):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and children(worker, RUNNER) in ([], [runner]):
             time.sleep(0.05)
+        assert children(worker, RUNNER) not in ([], [runner])
         wait_for_operations(process)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)

@@ -1,6 +1,8 @@
 /* ground.c -- the reserved range, the records, chunks outside the range, and heap ids: scarcity and reuse. */
 #include "../storage.h"
 
+#include <pthread.h>
+
 /* How much is reserved for so many chunks in the range. */
 static size_t reserve_bytes_for(uint32_t range_chunks) {
     const uint32_t slots = ground_slots(range_chunks);
@@ -92,15 +94,15 @@ CASE(full_range_and_refusing_kernel_is_refused_by_the_system) {
 CASE_AT_ALL_LEVELS(foreign_table_survives_collisions_and_removals) {
     EXPECT(ground_prepare());
     enum { CHUNKS = 24 };
-    static const uint32_t homes[] = {5000, ZMM_FOREIGN_TABLE_SLOTS - 3};
-    for (size_t which = 0; which < 2; which++) {
+    for (size_t which = 0; which < 12; which++) {
+        const uint32_t first_home = which < 2 ? 5000 : ZMM_FOREIGN_TABLE_SLOTS - (uint32_t)which;
         chunk_record *records[CHUNKS];
         uintptr_t addresses[CHUNKS];
         uintptr_t candidate = (uintptr_t)1 << 40;
         for (uint32_t chunk = 0; chunk < CHUNKS; chunk++) {
             do { /* homes next to each other: chains that touch */
                 candidate += ZMM_CHUNK_BYTES;
-            } while (ground_foreign_home(candidate) != (homes[which] + chunk % 3) % ZMM_FOREIGN_TABLE_SLOTS);
+            } while (ground_foreign_home(candidate) != (first_home + chunk % 7) % ZMM_FOREIGN_TABLE_SLOTS);
             addresses[chunk] = candidate;
             records[chunk] = ground_chunk_adopt((void *)candidate);
             EXPECT(records[chunk] != NULL);
@@ -211,6 +213,21 @@ CASE_AT_ALL_LEVELS(heap_ids_go_round_and_run_out) {
     end_heap(late);
     end_heap(heap);
     ledger_expect_balanced(0);
+}
+
+static void *thread_of_one_heap(void *unused) {
+    zmm_heap_shutdown(new_heap(), true, true);
+    return unused;
+}
+
+/* Whoever comes while the ground is locked waits until it is not. */
+CASE_AT_ALL_LEVELS(ground_lock_is_waited_for) {
+    pthread_t thread;
+    ground_lock();
+    EXPECT(pthread_create(&thread, NULL, thread_of_one_heap, NULL) == 0);
+    usleep(20000);
+    ground_unlock();
+    EXPECT(pthread_join(thread, NULL) == 0);
 }
 
 /* Many heaps one after the other reuse records and addresses. */

@@ -63,7 +63,9 @@ CASE_AT_ALL_LEVELS(written_chunk_links_panic) {
     chunk_record *const last = heap->main_chunk->prev;
     static chunk_record elsewhere;
     chunk_record *const strays[] = {NULL, &elsewhere, other->main_chunk, (chunk_record *)((uintptr_t)second + 128),
-                                    (chunk_record *)(ground.base + 4096)};
+                                    (chunk_record *)(ground.base + 4096),
+                                    &ground.records[ground_range_zone.committed_slot],
+                                    &ground.records[ground_foreign_zone.committed_slot]};
     for (size_t index = 0; index < sizeof(strays) / sizeof(strays[0]); index++) {
         EXPECT_PANIC(CHUNK_RECORD, second->next = strays[index]; zmm_heap_gc(heap));
         EXPECT_PANIC(CHUNK_RECORD, last->prev = strays[index]; chunk_move_to_front(heap, last));

@@ -69,9 +69,12 @@ CASE_AT_ALL_LEVELS(reports_name_the_owner_of_foreign_addresses) {
     char *const long_name = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0);
     REPORT_OF(zmm_heap_free(heap, long_name));
     EXPECT_IN_REPORT("a file's mapping");
-    const struct rlimit none = {0, 0};
+    struct rlimit files;
+    EXPECT(getrlimit(RLIMIT_NOFILE, &files) == 0);
+    const struct rlimit none = {0, files.rlim_max};
     EXPECT(setrlimit(RLIMIT_NOFILE, &none) == 0); /* the list cannot even be opened */
     REPORT_OF(zmm_heap_free(heap, mapped));
+    EXPECT(setrlimit(RLIMIT_NOFILE, &files) == 0);
     EXPECT_IN_REPORT("nobody: nothing is mapped there");
 }
 
@@ -131,8 +134,11 @@ CASE(reports_name_the_block_an_address_lies_in) {
     zmm_heap_shutdown(other, true, true);
     REPORT_OF(zmm_heap_free(heap, gone));
     EXPECT_IN_REPORT("no heap: the chunk is not in use");
+    const page_word word = *word_at(heap, slot);
     REPORT_OF(*word_at(heap, slot) |= 0x1f; zmm_heap_free(heap, slot));
     EXPECT(seen_report.block == NULL); /* the page map is not believed */
+    EXPECT(zmm_heap_strndup(heap, slot, 200) != NULL); /* nor is it asked for room */
+    *word_at(heap, slot) = word;
     REPORT_OF(*word_at(heap, slot) |= PAGE_WORD_BACK_MASK; zmm_heap_block_size(heap, slot + 1));
     EXPECT(seen_report.block == NULL);
 }

@@ -148,6 +148,21 @@ CASE(huge_block_that_shrinks_into_a_chunk_frees_its_mapping) {
     end_heap(heap);
 }
 
+/* Many chunks outside the range: walked by gc, given back by the end of the request. */
+CASE_AT_ALL_LEVELS(storage_heaps_walk_their_chunks) {
+    store_prepare();
+    zmm_heap *const heap = store_heap(ZMM_EDITION_ZMM, &store_handlers);
+    for (uint32_t chunk = 0; chunk < 5; chunk++) {
+        pages_of(heap, 500);
+        alloc_of(heap, 3000);
+    }
+    zmm_heap_gc(heap);
+    EXPECT_HEALTHY(heap);
+    zmm_heap_shutdown(heap, false, true);
+    end_heap(heap);
+    EXPECT_EQUAL(store.live_count, 0);
+}
+
 /* Chunks of storage heaps obey the same rules of caching: a cached chunk causes no call. */
 CASE(cached_chunks_cause_no_call) {
     store_prepare();
