@@ -13,8 +13,8 @@ from ..judge import Judge
 from ..predict import pack_rows
 from ..program import Program
 from ..wire import CLOSE_STEP, NO_LABEL, STEP, TextArea, pack_open
-from .base import INCONCLUSIVE, PASS, Budget, Task, Tick, TierResult
-from .lockstep import FINDINGS_MAX, Delta, absorb, judge_programs
+from .base import Budget, Task, Tick, TierResult
+from .lockstep import FINDINGS_MAX, Delta, Unfinished, absorb, judge_programs
 from .workers import Send, run_workers
 
 SIZES_END = CHUNK_BYTES + 64 * 1024 + 1
@@ -41,9 +41,6 @@ class Boundaries:
         for message in run_workers(f"{__name__}:work", arguments):
             absorb(message, result)
             tick()
-        if result.status == PASS and not result.findings and budget.exhausted():
-            result.status = INCONCLUSIVE
-            result.reason = "the budget ended before every size was tried (give more with --time-budget)"
 
 
 def all_pieces() -> list[tuple[str, int, int]]:
@@ -144,7 +141,10 @@ def work(send: Send, task: Task, pieces: list[tuple[str, int, int]], seconds: fl
     found = 0
     with Judge.of(task.target, task.edition) as judge:
         for piece in pieces:
-            if budget.exhausted() or found >= FINDINGS_MAX:
+            if found >= FINDINGS_MAX:
+                return
+            if budget.exhausted():
+                send(Unfinished("every size was tried"))
                 return
             kind, first, end = piece
             if kind == "sizes" and judge.exact and sizes_agree(judge, range(first, end)):

@@ -40,6 +40,13 @@ class Delta:
     remark: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A worker's last word when its budget ended before its part of a fixed amount of work was done."""
+
+    what: str
+
+
 class Lockstep:
     """Generated programs on the target, judged row by row."""
 
@@ -65,6 +72,9 @@ def absorb(message: object, result: TierResult) -> None:
         result.findings.extend(message.findings)
         if message.remark:
             result.reason = message.remark
+    elif isinstance(message, Unfinished):
+        result.status = INCONCLUSIVE
+        result.reason = result.reason or f"the budget ended before {message.what} (give more with --time-budget)"
     elif isinstance(message, Lost):
         result.status = INCONCLUSIVE
         result.reason = f"a worker process was lost ({message.how}); what it had reported is kept"

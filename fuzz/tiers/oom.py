@@ -13,12 +13,13 @@ from ..generate import generate
 from ..judge import Judge
 from ..predict import Scope
 from ..program import Program
-from .base import INCONCLUSIVE, PASS, SKIPPED, Budget, Task, Tick, TierResult
-from .lockstep import FINDINGS_MAX, absorb, judge_programs
+from .base import SKIPPED, Budget, Task, Tick, TierResult
+from .lockstep import FINDINGS_MAX, Unfinished, absorb, judge_programs
 from .workers import Send, run_workers
 
 _MIB = 1 << 20
-_BATCH_PROGRAMS = 200
+# Calls that fail in the programs of one round trip: few, so that a slow target does not outstay its budget.
+_BATCH_CALLS = 16
 
 
 def _op(word: str, label: int = -1, a: int = 0, b: int = 0, c: int = 0) -> Operation:
@@ -115,9 +116,6 @@ class OutOfMemory:
         for message in run_workers(f"{__name__}:work", arguments):
             absorb(message, result)
             tick()
-        if result.status == PASS and budget.exhausted():
-            result.status = INCONCLUSIVE
-            result.reason = "the budget ended before every failure was tried (give more with --time-budget)"
 
 
 def bases(judge: Judge) -> Iterator[tuple[str, bool]]:
@@ -155,8 +153,11 @@ def work(send: Send, task: Task, names: list[tuple[str, bool]], seconds: float, 
             judge.all_calls = all_calls
             first = 1
             calls = fallible_calls(judge, program)
-            while first <= calls and not budget.exhausted():
-                last = min(first + _BATCH_PROGRAMS, calls + 1)
+            while first <= calls:
+                if budget.exhausted():
+                    send(Unfinished("every failure was tried"))
+                    return
+                last = min(first + _BATCH_CALLS, calls + 1)
                 batch = [
                     program.with_settings(replace(program.settings, failing_calls=failing))
                     for n in range(first, last)

@@ -184,6 +184,8 @@ def main() -> None:
 
     try:
         getattr(importlib.import_module(module), attribute)(send, *values)
+        # Nothing is left to be stopped, and an exception at the interpreter's end would only make noise.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _write(out, ("done", None))
     except BrokenPipeError:
         os._exit(0)

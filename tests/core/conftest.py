@@ -13,7 +13,13 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-LEVELS = {"fast": 0, "release": 1, "debug": 3}
+LEVELS = {
+    "fast": ["-DZMM_LEVEL=0"],
+    "release": ["-DZMM_LEVEL=1"],
+    "checked": ["-DZMM_LEVEL=1", "-DZMM_ASSERTS=1"],
+    "hardened": ["-DZMM_LEVEL=2"],
+    "debug": ["-DZMM_LEVEL=3"],
+}
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wstrict-prototypes")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -61,7 +67,7 @@ def compiled(request: pytest.FixtureRequest) -> Compiled:
             pytest.skip(f"{compiler} has no address and undefined-behaviour sanitizers here")
         options = ["-std=gnu11", "-g", "-O1", *WARNINGS, *(SANITIZERS if sanitized else ())]
         includes = [f"-I{ROOT / 'zmm' / 'core'}", f"-I{ROOT / 'zmm' / 'include'}", f"-I{HERE}"]
-        command = [compiler, *options, f"-DZMM_LEVEL={LEVELS[level]}", *includes, str(HERE / "core_tests.c")]
+        command = [compiler, *options, *LEVELS[level], *includes, str(HERE / "core_tests.c")]
         program = folder / f"{name}.{_digest(command)}"
         if not program.exists():
             for old in folder.glob(f"{name}.*"):

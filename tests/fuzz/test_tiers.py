@@ -182,7 +182,10 @@ def small_trace(directory: Path, name: str = "small.bin") -> Path:
     return path
 
 
-@pytest.mark.parametrize(("target", "edition"), [("zmm", "zmm"), ("zmm", "php-8.2"), ("libc", "zmm")])
+@pytest.mark.parametrize(
+    ("target", "edition"),
+    [("zmm", "zmm"), ("zmm", "php-8.2"), ("zmm:hardened", "zmm"), ("zmm:debug", "zmm"), ("libc", "zmm")],
+)
 def test_a_trace_is_replayed_row_by_row(
     target: str, edition: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

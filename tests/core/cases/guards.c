@@ -9,7 +9,7 @@
 #define HUGE_RECORD "a huge block's record was written to"
 
 /* The word of a live block's page is believed by nobody. */
-CASE_AT_ALL_LEVELS(written_page_words_panic) {
+CASE_WITH_GUARDS(written_page_words_panic) {
     zmm_heap *const heap = new_heap();
     char *const slot = alloc_of(heap, 900);
     for (uint32_t index = 1; index < 9; index++) {
@@ -34,7 +34,7 @@ CASE_AT_ALL_LEVELS(written_page_words_panic) {
 }
 
 /* A page that the free map gives away must have no word; the two maps watch each other. */
-CASE_AT_ALL_LEVELS(gaps_with_a_page_word_panic) {
+CASE_WITH_GUARDS(gaps_with_a_page_word_panic) {
     zmm_heap *const heap = new_heap();
     char *const large = pages_of(heap, 3);
     page_word *const behind = chunk_words(heap->main_chunk) + 100;
@@ -43,7 +43,7 @@ CASE_AT_ALL_LEVELS(gaps_with_a_page_word_panic) {
 }
 
 /* free_pages and the free map tell the same count. */
-CASE_AT_ALL_LEVELS(free_map_and_free_pages_watch_each_other) {
+CASE_WITH_GUARDS(free_map_and_free_pages_watch_each_other) {
     zmm_heap *const heap = new_heap();
     char *const large = pages_of(heap, 3);
     EXPECT_PANIC(FREE_MAP, heap->main_chunk->free_pages--; pages_of(heap, 2));
@@ -53,7 +53,7 @@ CASE_AT_ALL_LEVELS(free_map_and_free_pages_watch_each_other) {
 }
 
 /* The ring's links lead to records of this heap that lead back. */
-CASE_AT_ALL_LEVELS(written_chunk_links_panic) {
+CASE_WITH_GUARDS(written_chunk_links_panic) {
     zmm_heap *const heap = new_heap();
     zmm_heap *const other = new_heap();
     for (uint32_t chunk = 0; chunk < 4; chunk++) {
@@ -78,7 +78,7 @@ CASE_AT_ALL_LEVELS(written_chunk_links_panic) {
 }
 
 /* The limit has a twin, its complement. */
-CASE_AT_ALL_LEVELS(written_limit_panics) {
+CASE_WITH_GUARDS(written_limit_panics) {
     zmm_heap *const heap = heap_of(ZMM_EDITION_ZMM, 64 * MEBIBYTE);
     alloc_of(heap, 40);
     EXPECT_PANIC("the limit was written to", heap->limit_bytes = SIZE_MAX; alloc_of(heap, 3 * MEBIBYTE));
@@ -86,7 +86,7 @@ CASE_AT_ALL_LEVELS(written_limit_panics) {
 }
 
 /* The record of a huge block is sealed: block and size. */
-CASE_AT_ALL_LEVELS(written_huge_records_panic) {
+CASE_WITH_GUARDS(written_huge_records_panic) {
     zmm_heap *const heap = new_heap();
     char *const huge = alloc_of(heap, 3 * MEBIBYTE);
     EXPECT_PANIC(HUGE_RECORD, heap->huge_list->size_bytes += 4096; zmm_heap_free(heap, huge));
@@ -97,7 +97,7 @@ CASE_AT_ALL_LEVELS(written_huge_records_panic) {
 }
 
 /* The node of a huge block is freed like any slot: it must be a live one. */
-CASE_AT_ALL_LEVELS(huge_node_that_is_no_live_slot_panics) {
+CASE_WITH_GUARDS(huge_node_that_is_no_live_slot_panics) {
     zmm_heap *const heap = new_heap();
     char *const huge = alloc_of(heap, 3 * MEBIBYTE);
     EXPECT_PANIC("not a live slot", heap->huge_list->node = (char *)heap->huge_list->node + 4; zmm_heap_free(heap, huge));
@@ -105,7 +105,7 @@ CASE_AT_ALL_LEVELS(huge_node_that_is_no_live_slot_panics) {
 }
 
 /* Before a slot is moved to grow, the free slot behind it is looked at: a broken link there is an overrun. */
-CASE(growing_looks_at_the_free_slot_behind) {
+CASE_AT_RELEASE(growing_looks_at_the_free_slot_behind) {
     zmm_heap *const heap = new_heap();
     char *const slot = alloc_of(heap, 112);
     EXPECT_PANIC("a free slot was written to", slot[112] ^= 1; zmm_heap_realloc(heap, slot, 500));
@@ -130,7 +130,7 @@ CASE(growing_looks_at_the_free_slot_behind) {
 }
 
 /* A sized free is checked: against the size class, with trims to the byte. */
-CASE_AT_ALL_LEVELS(sized_free_checks_the_size) {
+CASE_WITH_GUARDS(sized_free_checks_the_size) {
     zmm_heap *const heap = new_heap();
     zmm_set_heap(heap);
     static const size_t sizes[] = {1, 100, 3072, 5000, 3 * MEBIBYTE};

@@ -212,10 +212,10 @@ CASE(kernel_failures_complain_in_phps_words) {
     EXPECT_EXIT(0, "\nmmap() failed: [12] Cannot allocate memory\n",
                 EXPECT(kernel_real.map(SIZE_MAX / 4096 * 4096, ZMM_CHUNK_BYTES) == NULL));
     EXPECT_EXIT(0, "", EXPECT(kernel_real.reserve((size_t)1 << 62) == NULL)); /* the caller tries smaller sizes */
-    EXPECT_EXIT(0, "\nmunmap() failed: [22] Invalid argument\n", kernel_real.unmap((void *)(uintptr_t)1, 4096));
+    EXPECT_EXIT(0, "\nmunmap() failed: [22] Invalid argument\n", kernel_real.unmap((void *)(uintptr_t)65537, 4096));
     EXPECT_EXIT(0, "\nmmap() failed: [12] Cannot allocate memory\n",
                 EXPECT(!kernel_real.commit((void *)((uintptr_t)1 << 46), 4096, 0)));
-    EXPECT_EXIT(0, "\nmunmap() failed: [22] Invalid argument\n", kernel_real.decommit((void *)(uintptr_t)1, 4096));
+    EXPECT_EXIT(0, "\nmunmap() failed: [22] Invalid argument\n", kernel_real.decommit((void *)(uintptr_t)65537, 4096));
     EXPECT_EXIT(0, "\nmmap() failed: [12] Cannot allocate memory\n", {
         zmm_heap *const heap = new_heap();
         EXPECT_REFUSED(heap, zmm_heap_alloc(heap, (size_t)1 << 50),

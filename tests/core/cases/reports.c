@@ -37,7 +37,7 @@ static void report_and_leave(zmm_heap *heap, const char *reason, const void *add
     } while (0)
 
 /* Addresses that are not the allocator's are named by what is mapped there. */
-CASE_AT_ALL_LEVELS(reports_name_the_owner_of_foreign_addresses) {
+CASE_WITH_GUARDS(reports_name_the_owner_of_foreign_addresses) {
     zmm_heap *const heap = new_heap();
     static char initialised[] = "written to the program's file";
     char on_the_stack[16];
@@ -79,7 +79,7 @@ CASE_AT_ALL_LEVELS(reports_name_the_owner_of_foreign_addresses) {
 }
 
 /* Lines of the list of mappings, as the kernel writes them and cut short. */
-CASE_AT_ALL_LEVELS(lines_of_the_list_of_mappings_are_read) {
+CASE_WITH_GUARDS(lines_of_the_list_of_mappings_are_read) {
     diagnose_mapping mapping = {.found = false};
     EXPECT(!diagnose_line("1000-2000 rw-p 00000000 00:00 0    [heap]", 0x2000, &mapping));
     EXPECT(!diagnose_line("1000-2000 rw-p 00000000 00:00 0    [heap]", 0xfff, &mapping));
@@ -98,7 +98,7 @@ CASE_AT_ALL_LEVELS(lines_of_the_list_of_mappings_are_read) {
 }
 
 /* Addresses in a heap: the block they lie in, live or free, and a hint that fits. */
-CASE(reports_name_the_block_an_address_lies_in) {
+CASE_AT_RELEASE(reports_name_the_block_an_address_lies_in) {
     zmm_heap *const heap = new_heap();
     zmm_heap *const other = new_heap();
     char *const slot = alloc_of(heap, 24);
@@ -144,7 +144,7 @@ CASE(reports_name_the_block_an_address_lies_in) {
 }
 
 /* Each kind of damage has its hint; the report of a record shows expected and found. */
-CASE(reports_explain_each_kind_of_damage) {
+CASE_AT_RELEASE(reports_explain_each_kind_of_damage) {
     zmm_heap *const heap = new_heap();
     char *const slot = alloc_of(heap, 96);
     char *const tiny = alloc_of(heap, 8);
@@ -189,7 +189,7 @@ CASE(reports_explain_each_kind_of_damage) {
 
 /* Edition php-8.2 keeps PHP's first line; sites and requested sizes are printed where they are known; a small buffer gets
  * the beginning, and the full length is returned. */
-CASE_AT_ALL_LEVELS(report_text_has_its_parts_and_is_cut_to_the_buffer) {
+CASE_WITH_GUARDS(report_text_has_its_parts_and_is_cut_to_the_buffer) {
     zmm_heap *const heap = heap_of(ZMM_EDITION_PHP_8_2, 0);
     REPORT_OF(zmm_heap_free(heap, chunk_page(heap->main_chunk, 0)));
     EXPECT(strncmp(seen_text, "zend_mm_heap corrupted\n  reason:    not the start of a block\n", 60) == 0);
@@ -217,7 +217,7 @@ CASE_AT_ALL_LEVELS(report_text_has_its_parts_and_is_cut_to_the_buffer) {
 }
 
 /* strndup is given a length; what it would read beyond a block of this heap is a panic. */
-CASE(strndup_does_not_read_beyond_its_source) {
+CASE_AT_RELEASE(strndup_does_not_read_beyond_its_source) {
     zmm_heap *const heap = new_heap();
     char *const slot = alloc_of(heap, 100);
     char *const large = pages_of(heap, 3);
