@@ -20,14 +20,16 @@ from .workers import Lost, Send, run_workers
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How much Hypothesis does: examples of one round and steps of an example."""
+    """How much Hypothesis does at least: examples in all, and the most steps of an example."""
 
     examples: int
     steps: int
-    derandomized: bool = False
 
 
-PROFILES = {"dev": Profile(50, 30), "ci": Profile(200, 50, derandomized=True), "nightly": Profile(5000, 100)}
+# Every seed is made from the task's, so all of them repeat themselves exactly.
+PROFILES = {"dev": Profile(50, 30), "ci": Profile(200, 50), "nightly": Profile(5000, 100)}
+# Examples of one run of Hypothesis: each run reports, and begins with a seed of its own.
+_ROUND_EXAMPLES = 50
 
 
 class Machine:
@@ -39,7 +41,7 @@ class Machine:
     share = 0.12
 
     def run(self, task: Task, budget: Budget, result: TierResult, tick: Tick) -> None:
-        """Runs rounds of the profile in worker processes until the share is used up."""
+        """Runs rounds in worker processes until the profile's examples are done and the share is used up."""
         target = find_target(task.target)
         if target.kind != "zmm" or "/" in target.name:
             result.status = SKIPPED
@@ -51,16 +53,22 @@ class Machine:
             return
         with tempfile.TemporaryDirectory(prefix="zmm-machine-") as directory:
             journals = [str(Path(directory, f"journal-{worker}.zmm")) for worker in range(task.jobs)]
-            arguments = [(task, worker, journals[worker], target.level, budget.seconds) for worker in range(task.jobs)]
+            arguments = [
+                (task, worker, journals[worker], target.level, budget.seconds, budget.limit_seconds)
+                for worker in range(task.jobs)
+            ]
             for message in run_workers(f"{__name__}:work", arguments):
                 if isinstance(message, Lost):
                     self._died(task, result, Path(journals[message.worker]), message)
                 else:
                     absorb(message, result)
                 tick()
-        if result.status == PASS and not result.findings and not result.programs:
+        examples = PROFILES[task.profile].examples
+        if result.status == PASS and not result.findings and result.programs < examples:
             result.status = INCONCLUSIVE
-            result.reason = "the budget ended before the first example (give more with --time-budget)"
+            result.reason = (
+                f"the budget ended after {result.programs} of {examples} examples (give more with --time-budget)"
+            )
 
     def _died(self, task: Task, result: TierResult, journal: Path, lost: Lost) -> None:
         """A worker's death is a result: the journal says what it was about to do."""
@@ -91,7 +99,7 @@ def read_journal(path: Path) -> Program | None:
         return None
 
 
-def work(send: Send, task: Task, worker: int, journal: str, level: str, seconds: float) -> None:
+def work(send: Send, task: Task, worker: int, journal: str, level: str, seconds: float, limit_seconds: float) -> None:
     """A worker's loop: rounds of Hypothesis, each with a seed of its own."""
     import hypothesis
     from hypothesis import HealthCheck, Phase
@@ -101,14 +109,16 @@ def work(send: Send, task: Task, worker: int, journal: str, level: str, seconds:
     from ..driver import Driver
     from .machine_rules import HeapMachine, OwnMachine
 
-    budget = Budget(seconds)
+    budget = Budget(seconds, limit_seconds)
     profile = PROFILES[task.profile]
+    mine = -(-profile.examples // task.jobs)
     counts = [0, 0]
+    done = 0
 
     def report(operations: int) -> None:
         counts[0] += 1
         counts[1] += operations
-        if budget.spent() and HeapMachine.found() is None:
+        if budget.over(done + counts[0], mine) and HeapMachine.found() is None:
             raise _Enough
 
     HeapMachine.edition = task.edition
@@ -119,7 +129,7 @@ def work(send: Send, task: Task, worker: int, journal: str, level: str, seconds:
     HeapMachine.journal = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     HeapMachine.report = staticmethod(report)
     settings = hypothesis.settings(
-        max_examples=min(profile.examples, 50),
+        max_examples=_ROUND_EXAMPLES,
         stateful_step_count=profile.steps,
         deadline=None,
         database=None,
@@ -151,8 +161,9 @@ def work(send: Send, task: Task, worker: int, journal: str, level: str, seconds:
                     Finding(divergence, program, task.target, task.edition, note="found through the Python API"),
                 )
             send(Delta(counts[0], counts[1], findings))
+            done += counts[0]
             counts[:] = [0, 0]
-            if stopped or findings or budget.spent():
+            if stopped or findings or budget.over(done, mine):
                 return
     finally:
         HeapMachine.driver.close()

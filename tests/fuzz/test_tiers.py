@@ -51,7 +51,7 @@ def test_the_tiers_are_the_promised_ones() -> None:
 @pytest.mark.parametrize("name", ["lockstep", "machine"])
 def test_open_ended_tiers_pass_and_count(name: str) -> None:
     """A few seconds on zmm: operations are counted, nothing is found."""
-    result = run(TIER[name], seconds=6)
+    result = run(TIER[name], seconds=30 if name == "machine" else 6)
     assert (result.status, result.reason) == (PASS, "")
     assert result.operations > 100
     assert result.programs > 0
@@ -281,6 +281,13 @@ def test_a_burst_that_differs_is_explained_step_by_step(repeats: bool, plant: An
 
 
 # ---- machine ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_profile_of_machine_is_a_promise() -> None:
+    """Fewer examples than the profile has are inconclusive, with the number that was done."""
+    result = run(TIER["machine"], Task("zmm", "zmm", profile="nightly"), seconds=2)
+    assert result.status == INCONCLUSIVE
+    assert result.reason.endswith("of 5000 examples (give more with --time-budget)")
 
 
 def test_machine_is_for_the_python_api_only() -> None:

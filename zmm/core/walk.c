@@ -131,7 +131,7 @@ static zmm_place walk_place_in_chunk(const zmm_heap *heap, position at, const vo
 #endif
     } else {
         block_bytes = (size_t)page_word_run_pages(word) * ZMM_PAGE_BYTES;
-        is_live = run_offset == 0;
+        is_live = run_offset == 0 && (word & PAGE_WORD_WAITING) == 0;
     }
     (void)address;
     (void)walk_is_free_slot;
