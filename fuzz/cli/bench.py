@@ -1,11 +1,13 @@
-"""`zmm bench suite`: how many operations a second each tier checks."""
+"""`zmm bench`: how many operations a second each tier checks, and what a pair of calls costs beside the peers."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,15 +16,20 @@ from zmm_model.op import Settings
 from ..compare import first_unfit_row
 from ..driver import Driver
 from ..errors import CLEAN, COUNTEREXAMPLE, UserError
+from ..faults.side_by_side import PairPrice, measure_side_by_side
+from ..faults.subjects import Subjects
 from ..report.simple import write_simple
-from ..targets import Target, find_target
+from ..targets import Target, TargetError, find_target
 from ..tiers import TIERS
 from ..tiers.base import SKIPPED, Budget, Task, TierResult, no_tick
 from ..wire import Burst, BurstFlag, BurstProfile
 from . import options
 from .output import check_writable, make_console, write_file
 
-SUITES = ("suite",)
+SUITES = ("suite", "pair")
+_PAIR_TARGETS = ("php", "zmm:fast", "zmm", "zmm:hardened", "libc")
+_PAIR_REFERENCE = "php"
+_PAIR_ROUNDS = 9
 # Checked operations a second that the tiers must not fall below on two free cores.
 FLOORS = {"lockstep": 100_000, "burst": 5_000_000, "oracle": 20_000}
 _BURST_OPERATIONS = 200_000
@@ -42,7 +49,7 @@ class Rate:
 
 
 def command(
-    suites: Annotated[list[str] | None, typer.Argument(metavar="[SUITE]...", help="which ones: suite")] = None,
+    suites: Annotated[list[str] | None, typer.Argument(metavar="[SUITE]...", help="which ones: suite, pair")] = None,
     target: options.Target = "zmm",
     edition: options.Edition = None,
     seed: options.Seed = 0,
@@ -52,13 +59,14 @@ def command(
     quiet: options.Quiet = False,
 ) -> None:
     """
-    Measure the suite itself: checked operations per second of each tier, beside the floors promised for two cores.
+    suite: checked operations per second of each tier, beside the floors promised for two cores.
+    pair: alloc and free of 40 bytes on zmm's levels, PHP and libc, in turn, with instruction counts.
 
     Exit code 1 when a rate is below its floor or a tier finds a divergence.
 
     For example:
 
-        zmm bench suite
+        zmm bench pair
 
         zmm bench suite --time-budget 60s --json rates.json
     """
@@ -68,6 +76,11 @@ def command(
     seconds = options.parse_duration(time_budget)
     rules = options.parse_edition(edition, target)
     check_writable(json)
+    chosen = suites or SUITES[:1]
+    if "pair" in chosen:
+        _bench_pair(json if "suite" not in chosen else None)
+        if "suite" not in chosen:
+            raise typer.Exit(CLEAN)
     task = Task(target, rules, options.parse_seed(seed), jobs=jobs)
     found = find_target(target)
     console = make_console()
@@ -102,6 +115,33 @@ def command(
     raise typer.Exit(COUNTEREXAMPLE if failed else CLEAN)
 
 
+def _bench_pair(json: Path | None) -> None:
+    """Targets that are not there are left out, and said to be."""
+    console = make_console()
+    prices: list[PairPrice] = []
+    with Subjects() as all_subjects:
+        subjects = []
+        for name in _PAIR_TARGETS:
+            try:
+                subjects.append(all_subjects.find(name))
+            except TargetError as error:
+                console.print(f"{name}: left out ({error})", markup=False, soft_wrap=True)
+        for price in measure_side_by_side(subjects, _PAIR_REFERENCE, _PAIR_ROUNDS):
+            prices.append(price)
+            ratio = f"{price.ratio_median:.2f} of {_PAIR_REFERENCE}" if price.ratio_median is not None else ""
+            count = f"{price.instructions:.0f} instructions" if price.instructions is not None else "no valgrind"
+            console.print(
+                f"{price.name:<13} min {price.nanoseconds_min:6.2f} ns, median {price.nanoseconds_median:6.2f} ns"
+                f"  {ratio:<14} {count}",
+                markup=False,
+                soft_wrap=True,
+            )
+    if json is not None:
+        write_file(
+            json, write_simple("pass", suite="pair", reference=_PAIR_REFERENCE, rows=[asdict(p) for p in prices])
+        )
+
+
 def measure(task: Task, target: Target, seconds: float) -> Iterator[Rate]:
     """Each tier for its share of the time, and native bursts."""
     share = seconds / (len(TIERS) + 1)
@@ -122,23 +162,31 @@ def measure(task: Task, target: Target, seconds: float) -> Iterator[Rate]:
 
 
 def measure_bursts(task: Task, target: Target, seconds: float) -> Rate:
-    """Native bursts, each checked by a walk of the heap at its end."""
-    budget = Budget(seconds)
+    """Native bursts, each checked by a walk of the heap at its end; one runner for each job."""
+    begin = time.monotonic()
+    with ThreadPoolExecutor(task.jobs) as pool:
+        # The work is the runners'; the threads only wait for them.
+        parts = list(pool.map(lambda job: _bursts_of_one(task, target, seconds, job), range(task.jobs)))
+    operations = sum(operations for operations, _ in parts)
+    failed = "" if all(clean for _, clean in parts) else "fail"
+    return _rate("burst", operations, time.monotonic() - begin, failed, "small blocks, check at the end")
+
+
+def _bursts_of_one(task: Task, target: Target, seconds: float, job: int) -> tuple[int, bool]:
+    """Operations of one job's bursts, and whether all of them were clean."""
     driver = Driver(target, task.edition)
+    budget = Budget(seconds)
     operations = 0
-    failed = ""
+    number = 0
     try:
-        number = 0
-        begin = time.monotonic()
         while not budget.spent():
-            burst = Burst(task.seed + number, _BURST_OPERATIONS, BurstProfile.SMALL, BurstFlag.GC)
-            trace = driver.run_bursts(Settings(), [burst])
-            operations += burst.operations
+            seed = task.seed + number * task.jobs + job
+            trace = driver.run_bursts(Settings(), [Burst(seed, _BURST_OPERATIONS, BurstProfile.SMALL, BurstFlag.GC)])
+            operations += _BURST_OPERATIONS
             number += 1
             if first_unfit_row(trace.rows, 3) is not None:
-                failed = "fail"
-                break
-        return _rate("burst", operations, time.monotonic() - begin, failed, "small blocks, check at the end")
+                return operations, False
+        return operations, True
     finally:
         driver.close()
 

@@ -29,7 +29,7 @@ def measure_prices(subject: Subject) -> dict[str, float]:
         value = _run([*subject.command, "--price", loop], subject)
         if value is not None:
             prices[name] = float(value)
-    instructions = _instructions(subject)
+    instructions = measure_instructions(subject)
     if instructions is not None:
         prices["instructions"] = instructions
     return prices
@@ -55,7 +55,14 @@ def _run(command: list[str], subject: Subject) -> str | None:
     return text if done.returncode == 0 and re.fullmatch(r"-?[0-9.]+", text) else None
 
 
-def _instructions(subject: Subject) -> float | None:
+def measure_pair(subject: Subject) -> float | None:
+    """Nanoseconds of one 40-byte pair, the minimum of five rounds in one process; None when it cannot be had."""
+    value = _run([*subject.command, "--price", _NAMES["pair_ns"]], subject)
+    return None if value is None else float(value)
+
+
+def measure_instructions(subject: Subject) -> float | None:
+    """Instructions of one 40-byte pair, loop included, as callgrind counts them; None without valgrind."""
     tool = shutil.which("valgrind")
     if tool is None or subject.name in ("asan", "valgrind"):
         return None

@@ -107,7 +107,8 @@ def work(send: Send, task: Task, worker: int, journal: str, level: str, seconds:
     from hypothesis.stateful import run_state_machine_as_test
 
     from ..driver import Driver
-    from .machine_rules import HeapMachine, OwnMachine
+    from .machine_own import OwnMachine
+    from .machine_rules import HeapMachine
 
     budget = Budget(seconds, limit_seconds)
     profile = PROFILES[task.profile]

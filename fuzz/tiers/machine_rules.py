@@ -10,27 +10,23 @@ from zlib import crc32
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from zmm_model.abstract import AbstractHeap
-from zmm_model.accounting import Accounting
 from zmm_model.exact import ExactHeap
 from zmm_model.image import HeapImage
 from zmm_model.op import Operation, Settings
 from zmm_model.outcome import Row
-from zmm_model.rules import CHUNKS, Violation
 
 import zmm
 
 from ..boundaries import BIN_EDGES, CHUNK_BYTES, HUGE_EDGES, LARGE_EDGES, PAGE_EDGES
-from ..compare import RULES, Divergence, exact_divergence, name_difference, operation_at
+from ..compare import RULES, Divergence, exact_divergence, name_difference
 from ..driver import Driver
-from ..judge import judge_abstract, violation_at
 from ..predict import pack_rows
 from ..program import Program
 from ..text import FIRST_LINE, operation_line, settings_line
-from ..wire import CLOSE_STEP, ROW, Burst, BurstFlag, BurstProfile, TextArea, pack_open, pack_steps
+from ..wire import CLOSE_STEP, Burst, BurstFlag, BurstProfile, TextArea, pack_open, pack_steps
 from .api_heap import ApiHeap
 
-_LABELS = 24
+LABELS = 24
 _HUGE_MAX = 8 * CHUNK_BYTES
 
 SIZES = st.one_of(
@@ -42,7 +38,7 @@ SIZES = st.one_of(
     st.sampled_from([2**64 - 1, 2**64 - 4096, 2**63]),
 )
 COUNTS = st.sampled_from([0, 1, 2, 3, 7, 2**32, 2**63])
-PICKS = st.integers(0, _LABELS - 1)
+PICKS = st.integers(0, LABELS - 1)
 TEXTS = st.binary(max_size=12).map(lambda raw: bytes(byte or 1 for byte in raw))
 SETTINGS = st.builds(
     Settings,
@@ -52,7 +48,7 @@ SETTINGS = st.builds(
     truncate=st.booleans(),
     failing_calls=st.sampled_from([(), (), (), (2,), (3,), (2, 3, 4)]),
 )
-_ALLOCATING = frozenset(("alloc", "calloc", "safe_alloc", "realloc", "realloc2", "safe_realloc", "strdup", "strndup"))
+ALLOCATING = frozenset(("alloc", "calloc", "safe_alloc", "realloc", "realloc2", "safe_realloc", "strdup", "strndup"))
 
 
 class Diverged(AssertionError):
@@ -161,7 +157,7 @@ class HeapMachine(RuleBasedStateMachine):
     )
     def burst(self, profile: BurstProfile, seed: int, count: int) -> None:
         """Some hundred operations in one native call; API and model follow."""
-        burst = Burst(seed, count, profile, BurstFlag.GC, labels=_LABELS)
+        burst = Burst(seed, count, profile, BurstFlag.GC, labels=LABELS)
         operations = self.driver.expand(burst)
         if any(operation.a > _HUGE_MAX or operation.b > _HUGE_MAX for operation in operations):
             return  # beyond the windows of the API's storage
@@ -223,7 +219,7 @@ class HeapMachine(RuleBasedStateMachine):
         """A burst natively, compared by its digest, then through the API, compared row by row."""
         assert self.model is not None
         assert self.api is not None
-        self._note("".join(map(_line, operations)))
+        self._note("".join(map(line_of, operations)))
         rows = [self.model.step(operation) for operation in operations]
         self.run_native(burst, rows)
         self.operations += operations
@@ -246,16 +242,16 @@ class HeapMachine(RuleBasedStateMachine):
 
     def perform(self, operation: Operation) -> None:
         """One operation through the API, compared at once."""
-        if operation.label >= _LABELS:
+        if operation.label >= LABELS:
             return
         assert self.model is not None
         assert self.api is not None
-        self._note(_line(operation))
+        self._note(line_of(operation))
         self.operations.append(operation)
         expected = self.model.step(operation)
         self.rows.append(expected)
         self._compare(operation, expected, self._through_api(self.api, operation))
-        if operation.word in _ALLOCATING or operation.word in ("free", "request_end"):
+        if operation.word in ALLOCATING or operation.word in ("free", "request_end"):
             self._count_live()
 
     def compare_natively(self) -> None:
@@ -319,7 +315,7 @@ class HeapMachine(RuleBasedStateMachine):
     def _spare(self) -> int:
         """The lowest label without a block."""
         live = set(self.live)
-        return next(label for label in range(_LABELS + 1) if label not in live)
+        return next(label for label in range(LABELS + 1) if label not in live)
 
     def _live(self, pick: int) -> int:
         """A label with a block; label 0 when there is none."""
@@ -330,83 +326,8 @@ class HeapMachine(RuleBasedStateMachine):
         self.live = self.api.labels()
 
 
-class OwnMachine(HeapMachine):
-    """
-    The same rules where the heap's accounting is its own: the abstract model judges each row.
-
-    The exact model cannot say where such a heap places blocks. But API and runner perform the same library, so their
-    rows agree in everything but the order of slots in a run, which is random outside the runner.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.abstract = AbstractHeap(self.settings, Accounting.OWN, self.edition)
-        self.other_abstract: AbstractHeap | None = None
-
-    def begin(self) -> None:
-        """Opens the heap through the API, and has its opening judged."""
-        self.api = ApiHeap(self.settings, self.edition, self.level)
-        self.abstract = AbstractHeap(self.settings, Accounting.OWN, self.edition)
-        opening = self.api.opening()
-        self.rows.append(tuple(opening))
-        self._accept(Operation("open"), self.abstract.open(opening))
-
-    def perform(self, operation: Operation) -> None:
-        """One operation through the API, judged at once."""
-        if operation.label >= _LABELS:
-            return
-        assert self.api is not None
-        self._note(_line(operation))
-        self.operations.append(operation)
-        row = self._through_api(self.api, operation)
-        self.rows.append(tuple(row))
-        self._accept(operation, self.abstract.step(operation, row))
-        if operation.word in _ALLOCATING or operation.word in ("free", "request_end"):
-            self._count_live()
-
-    def perform_burst(self, _burst: Burst, operations: Sequence[Operation]) -> None:
-        """The operations of a burst one by one, then everything natively."""
-        for operation in operations:
-            self.perform(operation)
-        self.compare_natively()
-
-    def perform_beside(self, api: ApiHeap, operation: Operation) -> None:
-        """One operation on the other heap, judged at once."""
-        if self.other_abstract is None:
-            self.other_abstract = AbstractHeap(Settings(), Accounting.OWN, self.edition)
-            self.other_abstract.open(api.opening())
-        self._accept(operation, self.other_abstract.step(operation, self._through_api(api, operation)))
-
-    def snapshot_difference(self, snapshot: zmm.Snapshot) -> tuple[str, str, str] | None:
-        """The snapshot shows as many chunks as the last row counted."""
-        chunks = len(snapshot.chunks)
-        counted = self.rows[-1][CHUNKS]
-        return None if chunks == counted else ("chunks", str(counted), str(chunks))
-
-    def compare_natively(self) -> None:
-        """The program so far on the runner, judged, and compared with what the API showed."""
-        texts = TextArea()
-        steps = pack_open(self.settings, texts, edition=self.edition) + pack_steps(self.operations, texts)
-        trace = self.driver.run_packed(steps + CLOSE_STEP, bytes(texts))
-        program = Program(self.settings, tuple(self.operations), (), "tier machine")
-        divergence = judge_abstract(program, trace, self.edition, Accounting.OWN)
-        if divergence is not None:
-            raise self._failed(divergence)
-        for step, (ours, theirs) in enumerate(zip(self.rows, ROW.iter_unpack(trace.rows), strict=False)):
-            operation = operation_at(self.operations, step)
-            changes: dict[str, Any] = {"offset": 0}
-            if operation.word == "check":
-                changes["value"] = 0
-            shown, native = Row._make(ours)._replace(**changes), Row._make(theirs)._replace(**changes)
-            if shown != native:
-                raise self._failed(name_difference(operation, step, native, shown))
-
-    def _accept(self, operation: Operation, violation: Violation | None) -> None:
-        if violation is not None:
-            raise self._failed(violation_at(operation, len(self.operations), violation))
-
-
-def _line(operation: Operation) -> str:
+def line_of(operation: Operation) -> str:
+    """An operation as a line of the journal."""
     return operation_line(operation, f"b{operation.label}" if operation.label >= 0 else "") + "\n"
 
 

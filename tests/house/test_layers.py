@@ -166,7 +166,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("predict", "judge", "versus"),
         # tiers: ways of making and judging programs
         *("tiers.base", "tiers.workers", "tiers.lockstep", "tiers.boundaries", "tiers.oom", "tiers.traces"),
-        *("tiers.oracle", "tiers.api_heap", "tiers.machine_rules", "tiers.machine", "tiers"),
+        *("tiers.oracle", "tiers.api_heap", "tiers.machine_rules", "tiers.machine_own", "tiers.machine", "tiers"),
         # what becomes of a finding
         *("merge", "shrink", "reproduce.c_source", "reproduce.pytest_case", "reproduce", "findings"),
         "verify",
@@ -179,7 +179,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
 }
 # The only places where the bridge touches the product; everything else speaks to a runner.
-IMPORT_ZMM = {"faults.subjects", "targets.find", "tiers.api_heap", "tiers.machine_rules"}
+IMPORT_ZMM = {"faults.subjects", "targets.find", "tiers.api_heap", "tiers.machine_own", "tiers.machine_rules"}
 
 
 def modules(root: Path, folder: str) -> dict[str, Path]:

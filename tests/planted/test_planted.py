@@ -65,11 +65,11 @@ def sound(folder: Path) -> Path:
     return library
 
 
-def verify(library: Path, tier: str, out: Path) -> tuple[int, float, list[dict[str, Any]], str]:
+def verify(library: Path, tier: str, out: Path, budget: str = BUDGET) -> tuple[int, float, list[dict[str, Any]], str]:
     """Run the main job on one tier: its status, seconds, divergences, and what it printed."""
     report = out / "report.json"
     begin = time.monotonic()
-    options = ("--tier", tier, "--time-budget", BUDGET, "--jobs", 2, "--out", out, "--json", report)
+    options = ("--tier", tier, "--time-budget", budget, "--jobs", 2, "--out", out, "--json", report)
     done = zmm("verify", "--target", f"zmm:{library}", *options)
     seconds = time.monotonic() - begin
     divergences = [divergence for row in json.loads(report.read_text())["tiers"] for divergence in row["divergences"]]
@@ -102,9 +102,9 @@ def test_planted_bug_is_caught_with_a_small_reproducer(name: str, folder: Path, 
 @pytest.mark.slow
 def test_unpatched_build_is_clean(sound: Path, tmp_path: Path) -> None:
     """The control: the same sources, compiled the same way, without a bug, show no divergence."""
-    _, _, divergences, printed = verify(sound, "oom", tmp_path)
+    _, _, divergences, printed = verify(sound, "oom", tmp_path, "10s")
     assert divergences == [], printed
-    status, _, divergences, printed = verify(sound, "lockstep", tmp_path)
+    status, _, divergences, printed = verify(sound, "lockstep", tmp_path, "15s")
     assert divergences == [], printed
     assert status in (0, 3), printed  # 3: the budget ended before the tier's million operations
 
