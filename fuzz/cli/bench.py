@@ -21,7 +21,7 @@ from ..faults.subjects import Subjects
 from ..report.simple import write_simple
 from ..targets import Target, TargetError, find_target
 from ..tiers import TIERS
-from ..tiers.base import SKIPPED, Budget, Task, TierResult, no_tick
+from ..tiers.base import SKIPPED, Budget, Task, TierResult
 from ..wire import Burst, BurstFlag, BurstProfile
 from . import options
 from .output import check_writable, make_console, write_file
@@ -98,7 +98,12 @@ def command(
     failed = [rate.name for rate in rates if rate.status in ("below", "fail")]
     status = "fail" if failed else "pass"
     said = f"below their floor or diverging: {', '.join(failed)}" if failed else "no rate is below its floor"
-    console.print(f"zmm bench suite: {said} ({os.cpu_count()} cpus, {jobs} workers)", markup=False, soft_wrap=True)
+    load = os.getloadavg()[0]
+    console.print(
+        f"zmm bench suite: {said} ({os.cpu_count()} cpus, load {load:.1f}, {jobs} workers)",
+        markup=False,
+        soft_wrap=True,
+    )
     if json is not None:
         write_file(
             json,
@@ -109,6 +114,7 @@ def command(
                 edition=rules,
                 cpus=os.cpu_count() or 0,
                 jobs=jobs,
+                load_average=round(load, 2),
                 rates=[asdict(rate) for rate in rates],
             ),
         )
@@ -148,17 +154,47 @@ def measure(task: Task, target: Target, seconds: float) -> Iterator[Rate]:
     yield measure_bursts(task, target, share)
     for tier in TIERS:
         result = TierResult(tier.name)
-        begin = time.monotonic()
-        tier.run(task, Budget(share), result, no_tick)
-        result.seconds = time.monotonic() - begin
+        watch = Stopwatch(result)
+        tier.run(task, Budget(share), result, watch.tick)
+        watch.stop()
         result.settle()
         yield _rate(
             tier.name,
-            result.operations,
-            result.seconds,
+            watch.operations,
+            watch.seconds,
             "skipped" if result.status == SKIPPED else "fail" if result.findings else "",
             result.reason if result.status == SKIPPED else "",
         )
+
+
+class Stopwatch:
+    """
+    Counts what a tier does from its first report on: starting its processes is no part of the rate.
+
+    A tier that reports only once is measured as a whole.
+    """
+
+    def __init__(self, result: TierResult) -> None:
+        self._result = result
+        self._begin = time.monotonic()
+        self._first: tuple[float, int] | None = None
+        self._last = (self._begin, 0)
+        self.operations = 0
+        self.seconds = 0.0
+
+    def tick(self) -> None:
+        """Looks at the result and the clock."""
+        if self._result.operations != self._last[1]:
+            self._last = (time.monotonic(), self._result.operations)
+            self._first = self._first or self._last
+
+    def stop(self) -> None:
+        """Makes the counts final."""
+        self.tick()
+        begin, done = self._first or self._last
+        if self._last[1] == done:
+            begin, done = self._begin, 0
+        self.seconds, self.operations = self._last[0] - begin, self._last[1] - done
 
 
 def measure_bursts(task: Task, target: Target, seconds: float) -> Rate:

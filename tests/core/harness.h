@@ -48,7 +48,7 @@ static test_case *test_cases;
 /* ---- expectations ------------------------------------------------------------------------------------------------ */
 
 __attribute__((format(printf, 3, 4))) static _Noreturn void test_fail(const char *file, int line, const char *form,
-                                                                     ...) {
+                                                                      ...) {
     const char *const base = strrchr(file, '/');
     fprintf(stderr, "%s:%d: ", base != NULL ? base + 1 : file, line);
     va_list arguments;

@@ -26,8 +26,8 @@ static struct store {
 __attribute__((format(printf, 1, 2))) static void store_note(const char *form, ...) {
     va_list arguments;
     va_start(arguments, form);
-    store.log_length += (size_t)vsnprintf(store.log + store.log_length, sizeof(store.log) - store.log_length, form,
-                                          arguments);
+    store.log_length +=
+        (size_t)vsnprintf(store.log + store.log_length, sizeof(store.log) - store.log_length, form, arguments);
     va_end(arguments);
     EXPECT(store.log_length < sizeof(store.log));
 }

@@ -153,9 +153,9 @@ UNUSED static uint64_t draw(uint64_t *state) {
 enum { LEDGER_MAX = 256 };
 
 static struct ledger {
-    uint32_t calls;   /* fallible calls so far: reserve, commit, map, extend, truncate */
-    uint32_t failing; /* the number (from 1) of the call that fails; 0: none */
-    uint32_t failing_to; /* with `failing`: all calls up to this number fail */
+    uint32_t calls;           /* fallible calls so far: reserve, commit, map, extend, truncate */
+    uint32_t failing;         /* the number (from 1) of the call that fails; 0: none */
+    uint32_t failing_to;      /* with `failing`: all calls up to this number fail */
     size_t reserve_bytes_max; /* larger reservations are refused; 0: no bound */
     uint32_t reserves, errors;
     struct {

@@ -130,11 +130,13 @@ CASE_AT_ALL_LEVELS(runs_change_exactly_their_pages) {
 
 /* The table of section 2: 30 classes; each size goes to the smallest bin that holds it. */
 CASE_AT_ALL_LEVELS(every_small_size_maps_to_the_smallest_bin_that_holds_it) {
-    static const uint16_t sizes[30] = {8,   16,  24,  32,  40,  48,  56,  64,   80,   96,   112,  128,  160,  192,  224,
-                                       256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072};
+    static const uint16_t sizes[30] = {8,   16,  24,  32,   40,   48,   56,   64,   80,   96,
+                                       112, 128, 160, 192,  224,  256,  320,  384,  448,  512,
+                                       640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072};
     static const uint16_t elements[30] = {512, 256, 170, 128, 102, 85, 73, 64, 51, 42, 36, 32, 25, 21, 18,
                                           16,  64,  32,  9,   8,   32, 16, 9,  8,  16, 8,  16, 8,  8,  4};
-    static const uint8_t run_pages[30] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 5, 3, 1, 1, 5, 3, 2, 2, 5, 3, 7, 4, 5, 3};
+    static const uint8_t run_pages[30] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                          1, 5, 3, 1, 1, 5, 3, 2, 2, 5, 3, 7, 4, 5, 3};
     for (uint32_t bin = 0; bin < 30; bin++) {
         EXPECT_EQUAL(bin_bytes[bin], sizes[bin]);
         EXPECT_EQUAL(bin_elements[bin], elements[bin]);

@@ -90,7 +90,8 @@ static void use_small_heap(void) {
 /* Without a bailout of its own a refusal is PHP's line on stderr and exit status 255, whichever call was refused. */
 CASE(refusal_is_phps_line_and_status_255) {
     static const char page[] = FATAL("Allowed memory size of 2097152 bytes exhausted (tried to allocate 20480 bytes)");
-    static const char overflow[] = FATAL("Possible integer overflow in memory allocation (4294967296 * 4294967296 + 1)");
+    static const char overflow[] =
+        FATAL("Possible integer overflow in memory allocation (4294967296 * 4294967296 + 1)");
     const size_t root = (size_t)1 << 32;
     EXPECT_EXIT(255, page, use_small_heap(); zmm_emalloc(2560));
     EXPECT_EXIT(255, page, use_small_heap(); zmm_emalloc(20000));
@@ -275,8 +276,8 @@ CASE_AT_ALL_LEVELS(table_is_complete) {
 /* A limit below what the storage data takes is refused at the start; one that just holds it is granted. */
 CASE_AT_ALL_LEVELS(startup_limit_must_hold_the_storage_data) {
     store_prepare();
-    zmm_options options = {.handlers = &store_handlers, .storage_data_bytes = 3 * MEBIBYTE - 40,
-                           .limit_bytes = 5 * MEBIBYTE};
+    zmm_options options = {
+        .handlers = &store_handlers, .storage_data_bytes = 3 * MEBIBYTE - 40, .limit_bytes = 5 * MEBIBYTE};
     zmm_heap *const heap = zmm_heap_startup(&options);
     EXPECT_EQUAL(usage_of(heap).real_size_bytes, 5 * MEBIBYTE);
     EXPECT_EQUAL(usage_of(heap).limit_bytes, 5 * MEBIBYTE);

@@ -16,9 +16,8 @@ CASE_WITH_GUARDS(written_page_words_panic) {
         alloc_of(heap, 900); /* the run has no free slot left: gc comes across its word only */
     }
     char *const large = pages_of(heap, 3);
-    const page_word small_words[] = {
-        page_word_small(heap->id, 30, 0), page_word_small(heap->id + 1, 22, 0),
-        *word_at(heap, slot) | PAGE_WORD_LARGE, *word_at(heap, slot) | PAGE_WORD_TINY};
+    const page_word small_words[] = {page_word_small(heap->id, 30, 0), page_word_small(heap->id + 1, 22, 0),
+                                     *word_at(heap, slot) | PAGE_WORD_LARGE, *word_at(heap, slot) | PAGE_WORD_TINY};
     for (size_t index = 0; index < sizeof(small_words) / sizeof(small_words[0]); index++) {
         EXPECT_PANIC(PAGE_MAP, *word_at(heap, slot) = small_words[index]; zmm_heap_free(heap, slot));
         EXPECT_PANIC(PAGE_MAP, *word_at(heap, slot) = small_words[index]; zmm_heap_realloc(heap, slot, 2));
@@ -48,8 +47,7 @@ CASE_WITH_GUARDS(free_map_and_free_pages_watch_each_other) {
     char *const large = pages_of(heap, 3);
     EXPECT_PANIC(FREE_MAP, heap->main_chunk->free_pages--; pages_of(heap, 2));
     EXPECT_PANIC(FREE_MAP, bits_assign(heap->main_chunk->free_map, 300, 1, true); pages_of(heap, 2));
-    EXPECT_PANIC(FREE_MAP, heap->main_chunk->free_pages++;
-                 run_give_back(heap->main_chunk, page_of(heap, large), 3));
+    EXPECT_PANIC(FREE_MAP, heap->main_chunk->free_pages++; run_give_back(heap->main_chunk, page_of(heap, large), 3));
 }
 
 /* The ring's links lead to records of this heap that lead back. */
@@ -62,7 +60,10 @@ CASE_WITH_GUARDS(written_chunk_links_panic) {
     chunk_record *const second = heap->main_chunk->next;
     chunk_record *const last = heap->main_chunk->prev;
     static chunk_record elsewhere;
-    chunk_record *const strays[] = {NULL, &elsewhere, other->main_chunk, (chunk_record *)((uintptr_t)second + 128),
+    chunk_record *const strays[] = {NULL,
+                                    &elsewhere,
+                                    other->main_chunk,
+                                    (chunk_record *)((uintptr_t)second + 128),
                                     (chunk_record *)(ground.base + 4096),
                                     &ground.records[ground_range_zone.committed_slot],
                                     &ground.records[ground_foreign_zone.committed_slot]};
@@ -100,8 +101,10 @@ CASE_WITH_GUARDS(written_huge_records_panic) {
 CASE_WITH_GUARDS(huge_node_that_is_no_live_slot_panics) {
     zmm_heap *const heap = new_heap();
     char *const huge = alloc_of(heap, 3 * MEBIBYTE);
-    EXPECT_PANIC("not a live slot", heap->huge_list->node = (char *)heap->huge_list->node + 4; zmm_heap_free(heap, huge));
-    EXPECT_PANIC("not a live slot", heap->huge_list->node = (char *)heap->huge_list->node + 8; zmm_heap_free(heap, huge));
+    EXPECT_PANIC("not a live slot", heap->huge_list->node = (char *)heap->huge_list->node + 4;
+                 zmm_heap_free(heap, huge));
+    EXPECT_PANIC("not a live slot", heap->huge_list->node = (char *)heap->huge_list->node + 8;
+                 zmm_heap_free(heap, huge));
 }
 
 /* Before a slot is moved to grow, the free slot behind it is looked at: a broken link there is an overrun. */
@@ -156,8 +159,7 @@ CASE_AT_ALL_LEVELS(records_are_found_by_name) {
     EXPECT(zmm_test_meta(heap, "limit", NULL) == &heap->limit_bytes);
     EXPECT(zmm_test_meta(heap, "page_word", slot) == word_at(heap, slot));
     EXPECT(zmm_test_meta(heap, "free_map", large) == heap->main_chunk->free_map);
-    EXPECT(zmm_test_meta(heap, "bin_head", slot) ==
-           bin_head(heap, page_word_bin(*word_at(heap, slot))));
+    EXPECT(zmm_test_meta(heap, "bin_head", slot) == bin_head(heap, page_word_bin(*word_at(heap, slot))));
     EXPECT(zmm_test_meta(heap, "bin_head", large) == NULL);
     EXPECT(zmm_test_meta(heap, "chunk_next", slot) == &heap->main_chunk->next);
     EXPECT(zmm_test_meta(heap, "chunk_free_pages", slot) == &heap->main_chunk->free_pages);

@@ -8,8 +8,8 @@
 /* One life of a heap that touches every kind of call. Any step may be refused; after each the heap must be whole.
  * Returns the number of huge blocks whose node was refused: edition php-8.2 leaves their mappings behind. */
 static uint32_t live_through(zmm_edition edition, const zmm_storage_handlers *handlers) {
-    zmm_heap *const heap = zmm_heap_startup(&(zmm_options){
-        .edition = edition, .handlers = handlers, .storage_data = "data", .storage_data_bytes = 5});
+    zmm_heap *const heap = zmm_heap_startup(
+        &(zmm_options){.edition = edition, .handlers = handlers, .storage_data = "data", .storage_data_bytes = 5});
     if (heap == NULL) {
         return 0;
     }

@@ -113,11 +113,11 @@ CASE(overflow_texts) {
     EXPECT_REFUSED(heap, zmm_heap_safe_alloc(heap, 1, SIZE_MAX, 0), OVERFLOW_TEXT "(18446744073709551615 + 4096)");
     const size_t root = (size_t)1 << 32;
     EXPECT_REFUSED(heap, zmm_heap_safe_alloc(heap, root, root, 0), OVERFLOW_TEXT "(4294967296 * 4294967296 + 0)");
-    EXPECT_REFUSED(heap, zmm_heap_safe_alloc(heap, 2, root, SIZE_MAX), OVERFLOW_TEXT
-                   "(2 * 4294967296 + 18446744073709551615)");
+    EXPECT_REFUSED(heap, zmm_heap_safe_alloc(heap, 2, root, SIZE_MAX),
+                   OVERFLOW_TEXT "(2 * 4294967296 + 18446744073709551615)");
     EXPECT_REFUSED(heap, zmm_heap_calloc(heap, root, root), OVERFLOW_TEXT "(4294967296 * 4294967296 + 0)");
-    EXPECT_REFUSED(heap, zmm_heap_safe_realloc(heap, NULL, root, root, 5), OVERFLOW_TEXT
-                   "(4294967296 * 4294967296 + 5)");
+    EXPECT_REFUSED(heap, zmm_heap_safe_realloc(heap, NULL, root, root, 5),
+                   OVERFLOW_TEXT "(4294967296 * 4294967296 + 5)");
     EXPECT_REFUSED(heap, zmm_heap_strndup(heap, "x", SIZE_MAX), OVERFLOW_TEXT "(1 * 18446744073709551615 + 1)");
     char *const huge = alloc_of(heap, 3 * MEBIBYTE);
     EXPECT_REFUSED(heap, zmm_heap_realloc(heap, huge, SIZE_MAX), OVERFLOW_TEXT "(18446744073709551615 + 4096)");
@@ -229,7 +229,7 @@ CASE(cached_chunks_make_room_for_huge_blocks_in_edition_zmm) {
         for (uint32_t emptied = 1; emptied <= 3; emptied += 2) {
             zmm_heap *const heap = heap_of(edition, (2 + emptied * 2) * MEBIBYTE);
             pages_of(heap, 510);
-            alloc_of(heap, 24); /* so that the node of the huge block finds a slot */
+            alloc_of(heap, 24);                               /* so that the node of the huge block finds a slot */
             static const size_t sizes[] = {3072, 2560, 1792}; /* a run of its own for each chunk */
             char *slots[3], *rests[3];
             for (uint32_t chunk = 0; chunk < emptied; chunk++) {

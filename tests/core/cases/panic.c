@@ -26,7 +26,7 @@ CASE_AT_ALL_LEVELS(foreign_addresses_panic) {
     EXPECT_NO_BLOCK(heap, OTHERS, (char *)(uintptr_t)8);
     EXPECT_NO_BLOCK(heap, OTHERS, (char *)UINTPTR_MAX);
     EXPECT_NO_BLOCK(heap, OTHERS, (char *)(ground.base - 1));
-    EXPECT_NO_BLOCK(heap, OTHERS, (char *)(ground.base + 5 * ZMM_CHUNK_BYTES)); /* in the range, no chunk yet */
+    EXPECT_NO_BLOCK(heap, OTHERS, (char *)(ground.base + 5 * ZMM_CHUNK_BYTES));     /* in the range, no chunk yet */
     EXPECT_NO_BLOCK(heap, OTHERS, (char *)(ground.base + 60000 * ZMM_CHUNK_BYTES)); /* no record either */
     EXPECT_PANIC(OTHERS, zmm_heap_block_size(heap, NULL));
 }
@@ -111,7 +111,7 @@ CASE(blocks_of_gone_pages_panic) {
     chunk_full(heap);
     char *const second = chunk_full(heap);
     char *const third = chunk_full(heap);
-    zmm_heap_free(heap, third); /* unmapped */
+    zmm_heap_free(heap, third);  /* unmapped */
     zmm_heap_free(heap, second); /* cached */
     EXPECT_NO_BLOCK(heap, OTHERS, third);
     EXPECT_NO_BLOCK(heap, INSIDE, second);
@@ -175,8 +175,7 @@ CASE(free_lists_that_lead_astray_panic) {
     EXPECT_PANIC(ASTRAY, set_link(heap, 96, slot, elsewhere); zmm_heap_gc(heap));
     EXPECT_PANIC(ASTRAY, set_link(heap, 96, slot, large); zmm_heap_gc(heap));
     EXPECT_PANIC(ASTRAY, set_link(heap, 96, slot, alloc_of(heap, 40)); zmm_heap_gc(heap));
-    EXPECT_PANIC(ASTRAY, set_link(heap, 96, slot, alloc_of(new_heap(), 96));
-                 zmm_heap_gc(heap));
+    EXPECT_PANIC(ASTRAY, set_link(heap, 96, slot, alloc_of(new_heap(), 96)); zmm_heap_gc(heap));
     EXPECT_PANIC("a free list runs in a circle", set_link(heap, 96, slot, slot); zmm_heap_gc(heap));
 #if ZMM_LIVE_BITS
     EXPECT_PANIC("a free list leads to a live slot", set_free_head(heap, 96, live); zmm_heap_alloc(heap, 96));
@@ -184,10 +183,10 @@ CASE(free_lists_that_lead_astray_panic) {
     store_prepare();
     zmm_heap *const stored = store_heap(ZMM_EDITION_ZMM, &store_handlers);
     char *const stored_live = alloc_of(stored, 96);
-    EXPECT_PANIC("a free list leads to a live slot", set_free_head(stored, 96, stored_live); zmm_heap_alloc(stored, 96));
-    EXPECT_PANIC(ASTRAY, set_free_head(stored, 96, elsewhere); zmm_heap_alloc(stored, 96));
-    EXPECT_PANIC(ASTRAY, set_free_head(stored, 96, stored_live + 4);
+    EXPECT_PANIC("a free list leads to a live slot", set_free_head(stored, 96, stored_live);
                  zmm_heap_alloc(stored, 96));
+    EXPECT_PANIC(ASTRAY, set_free_head(stored, 96, elsewhere); zmm_heap_alloc(stored, 96));
+    EXPECT_PANIC(ASTRAY, set_free_head(stored, 96, stored_live + 4); zmm_heap_alloc(stored, 96));
 #else
     (void)live;
 #endif

@@ -92,8 +92,9 @@ CASE_WITH_GUARDS(lines_of_the_list_of_mappings_are_read) {
     EXPECT(diagnose_line("1000-2000 -w-p 0 0 0 /x", 0x1000, &mapping) && !mapping.is_writable);
     EXPECT(diagnose_line("1000-abcdef", 0x1000, &mapping) && !mapping.is_writable);
     EXPECT(diagnose_line("1000-2000~", 0x1000, &mapping));
-    EXPECT(diagnose_line("1000-2000 rw-p 0 0 0 /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-                         0x1000, &mapping));
+    EXPECT(diagnose_line(
+        "1000-2000 rw-p 0 0 0 /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 0x1000,
+        &mapping));
     EXPECT_EQUAL(strlen(mapping.name), sizeof(mapping.name) - 1);
 }
 
@@ -136,7 +137,7 @@ CASE_AT_RELEASE(reports_name_the_block_an_address_lies_in) {
     EXPECT_IN_REPORT("no heap: the chunk is not in use");
     const page_word word = *word_at(heap, slot);
     REPORT_OF(*word_at(heap, slot) |= 0x1f; zmm_heap_free(heap, slot));
-    EXPECT(seen_report.block == NULL); /* the page map is not believed */
+    EXPECT(seen_report.block == NULL);                 /* the page map is not believed */
     EXPECT(zmm_heap_strndup(heap, slot, 200) != NULL); /* nor is it asked for room */
     *word_at(heap, slot) = word;
     REPORT_OF(*word_at(heap, slot) |= PAGE_WORD_BACK_MASK; zmm_heap_block_size(heap, slot + 1));
@@ -203,12 +204,13 @@ CASE_WITH_GUARDS(report_text_has_its_parts_and_is_cut_to_the_buffer) {
                               .free_site = (void *)(uintptr_t)0xdef};
     const size_t length = zmm_panic_text(&report, seen_text, sizeof(seen_text));
     EXPECT_EQUAL(length, strlen(seen_text));
-    EXPECT_TEXT(seen_text, "zmm: heap corruption: because\n"
-                           "  address:   0x1008\n"
-                           "  block:     0x1000, 64 bytes (asked for 50), free, mapping 0, page 0; the address is 8 bytes "
-                           "behind its start\n"
-                           "  allocated: 0xabc\n"
-                           "  freed:     0xdef\n");
+    EXPECT_TEXT(seen_text,
+                "zmm: heap corruption: because\n"
+                "  address:   0x1008\n"
+                "  block:     0x1000, 64 bytes (asked for 50), free, mapping 0, page 0; the address is 8 bytes "
+                "behind its start\n"
+                "  allocated: 0xabc\n"
+                "  freed:     0xdef\n");
     char small[9];
     EXPECT_EQUAL(zmm_panic_text(&report, small, sizeof(small)), length);
     EXPECT_TEXT(small, "zmm: hea");

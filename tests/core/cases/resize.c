@@ -71,7 +71,8 @@ CASE(peak_keeps_both_blocks_of_a_small_shrink) {
 
 /* In every other move the peak is the higher of the old one and the final size. */
 CASE(peak_hides_the_old_block_of_other_moves) {
-    static const size_t moves[][2] = {{100, 3000}, {100, 5000}, {5000, 3000000}, {5000, 100}, {3000000, 5000}, {3000000, 9}};
+    static const size_t moves[][2] = {{100, 3000}, {100, 5000},     {5000, 3000000},
+                                      {5000, 100}, {3000000, 5000}, {3000000, 9}};
     for (size_t index = 0; index < sizeof(moves) / sizeof(moves[0]); index++) {
         zmm_heap *const heap = new_heap();
         char *const block = alloc_of(heap, moves[index][0]);
@@ -101,9 +102,12 @@ CASE(copies_are_exact) {
     static const struct {
         size_t from, to, copy, kept; /* copy 0: plain realloc; kept: the bytes that must arrive */
     } rows[] = {
-        {100, 3000, 0, 112},      {100, 3000, 50, 50},       {100, 3000, 5000, 112},  {3000, 100, 0, 100},
-        {3000, 100, 60, 60},      {3000, 100, 5000, 100},    {100, 5000, 0, 112},     {9000, 2500000, 0, 12288},
-        {9000, 2500000, 10, 10},  {9000, 100, 0, 100},       {2500000, 9000, 0, 9000}, {2500000, 9000, 4097, 4097},
+        {100, 3000, 0, 112},      {100, 3000, 50, 50},
+        {100, 3000, 5000, 112},   {3000, 100, 0, 100},
+        {3000, 100, 60, 60},      {3000, 100, 5000, 100},
+        {100, 5000, 0, 112},      {9000, 2500000, 0, 12288},
+        {9000, 2500000, 10, 10},  {9000, 100, 0, 100},
+        {2500000, 9000, 0, 9000}, {2500000, 9000, 4097, 4097},
         {2500000, 100, 200, 100}, {2093056, 2093057, 0, 2093056},
     };
     for (size_t index = 0; index < sizeof(rows) / sizeof(rows[0]); index++) {
@@ -116,9 +120,8 @@ CASE(copies_are_exact) {
         const size_t new_bytes = zmm_heap_block_size(heap, target);
         memset(target, 0xee, new_bytes);
         zmm_heap_free(heap, target);
-        char *const moved = rows[index].copy == 0
-                                ? zmm_heap_realloc(heap, block, rows[index].to)
-                                : zmm_heap_realloc2(heap, block, rows[index].to, rows[index].copy);
+        char *const moved = rows[index].copy == 0 ? zmm_heap_realloc(heap, block, rows[index].to)
+                                                  : zmm_heap_realloc2(heap, block, rows[index].to, rows[index].copy);
         EXPECT(moved != block);
         EXPECT(is_filled(moved, rows[index].kept, 1));
         if (moved == target && new_bytes <= ZMM_LARGE_BYTES_MAX) {

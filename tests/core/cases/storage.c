@@ -22,8 +22,8 @@ CASE(storage_record_is_the_first_block) {
         EXPECT(zmm_heap_storage(heap)->data == NULL);
         end_heap(heap);
 
-        heap = zmm_heap_startup(
-            &(zmm_options){.edition = edition, .handlers = &store_handlers, .storage_data_bytes = 20});
+        heap =
+            zmm_heap_startup(&(zmm_options){.edition = edition, .handlers = &store_handlers, .storage_data_bytes = 20});
         EXPECT_EQUAL(usage_of(heap).size_bytes, 64); /* room for data, but none was given */
         EXPECT(zmm_heap_storage(heap)->data == NULL);
         end_heap(heap);
@@ -47,8 +47,8 @@ CASE_AT_ALL_LEVELS(heap_on_the_kernel_has_no_storage) {
 /* The working copy of the record and its data outlive the request; the block they were in is handed out anew. */
 CASE(storage_outlives_the_request) {
     store_prepare();
-    zmm_heap *const heap = zmm_heap_startup(
-        &(zmm_options){.handlers = &store_handlers, .storage_data = "kept", .storage_data_bytes = 5});
+    zmm_heap *const heap =
+        zmm_heap_startup(&(zmm_options){.handlers = &store_handlers, .storage_data = "kept", .storage_data_bytes = 5});
     chunk_full(heap);
     zmm_heap_shutdown(heap, false, true);
     char *const first = alloc_of(heap, 45);

@@ -35,7 +35,7 @@ CASE(golden_vector) {
 /* Section 22: where the first block of each size lies in a fresh heap. */
 CASE(first_touch_vector) {
     static const size_t sizes[] = {0, 1, 8, 9, 16, 24, 25, 256, 257, 320, 3072, 3073, 4096, 4097, 8192};
-    static const size_t offsets[] = {0x1000, 0x1008, 0x1010, 0x2000, 0x2010, 0x3000, 0x4000, 0x5000,
+    static const size_t offsets[] = {0x1000, 0x1008, 0x1010, 0x2000, 0x2010, 0x3000,  0x4000, 0x5000,
                                      0x6000, 0x6140, 0xb000, 0xe000, 0xf000, 0x10000, 0x12000};
     FOR_BOTH_EDITIONS(edition) {
         zmm_heap *const heap = heap_of(edition, 0);

@@ -30,9 +30,20 @@ CASE(places_of_every_kind_of_address) {
 
     char *const base = chunk_page(heap->main_chunk, 0);
     static char elsewhere[8];
-    char *const none[] = {NULL,         elsewhere,   slot + 8,      slot + 1,  large + 8,          large + 4096,
-                          huge + 4096,  base,        base + 64,     slot + 320 /* free */, large + 4 * 4096,
-                          base + 4096 + 4 * 3072 - 8, (char *)UINTPTR_MAX, (char *)heap};
+    char *const none[] = {NULL,
+                          elsewhere,
+                          slot + 8,
+                          slot + 1,
+                          large + 8,
+                          large + 4096,
+                          huge + 4096,
+                          base,
+                          base + 64,
+                          slot + 320 /* free */,
+                          large + 4 * 4096,
+                          base + 4096 + 4 * 3072 - 8,
+                          (char *)UINTPTR_MAX,
+                          (char *)heap};
     for (size_t index = 0; index < sizeof(none) / sizeof(none[0]); index++) {
         EXPECT_EQUAL(zmm_heap_place(heap, none[index]).kind, ZMM_PLACE_NONE);
     }
