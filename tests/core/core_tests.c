@@ -23,8 +23,8 @@
 #include "cases/kernel.c"
 #include "cases/emalloc.c"
 #include "cases/guards.c"
-#include "cases/trims.c"
 #include "cases/reports.c"
+#include "cases/trims.c"
 
 int main(int argument_count, char **arguments) {
     return test_main(argument_count, arguments);

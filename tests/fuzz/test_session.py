@@ -270,7 +270,7 @@ def test_a_step_outside_of_a_heap_is_skipped(session: Session) -> None:
         ("nobody", "unknown target 'nobody'"),
         ("malloc:", "unknown target"),
         ("malloc:/nowhere/lib.so", "/nowhere/lib.so is no file; check the path"),
-        ("zmm:huge", "zmm has no level 'huge'; it has fast, release, debug"),
+        ("zmm:huge", "zmm has no level 'huge'; it has fast, release, hardened, debug"),
         ("php:8.2.999", "PHP 8.2.999 is not present; fetch it with ci/oracle"),
         (f"malloc:{__file__}", "cannot load"),
         (f"zmm:{sys.executable}", "cannot load"),

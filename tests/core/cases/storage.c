@@ -148,6 +148,17 @@ CASE(huge_block_that_shrinks_into_a_chunk_frees_its_mapping) {
     end_heap(heap);
 }
 
+/* The working copy of the handlers lies on a page that nobody can write to: the system says EFAULT, not we. */
+CASE_AT_ALL_LEVELS(storage_handlers_are_read_only) {
+    store_prepare();
+    zmm_heap *const heap = store_heap(ZMM_EDITION_ZMM, &store_handlers);
+    int ends[2];
+    EXPECT(pipe(ends) == 0 && write(ends[1], "x", 1) == 1);
+    EXPECT(read(ends[0], zmm_heap_storage(heap), 1) < 0 && errno == EFAULT);
+    EXPECT(zmm_test_meta(heap, "handler", NULL) == NULL);
+    end_heap(heap);
+}
+
 /* Many chunks outside the range: walked by gc, given back by the end of the request. */
 CASE_AT_ALL_LEVELS(storage_heaps_walk_their_chunks) {
     store_prepare();

@@ -34,6 +34,44 @@ CASE_WITH_TRIMS(one_byte_beyond_the_end_panics) {
     }
 }
 
+/* A write before a block is one into the slot below, and is found when either is touched. */
+CASE_WITH_TRIMS(a_write_before_the_start_panics) {
+    zmm_heap *const heap = new_heap();
+    char *lower = NULL, *block = NULL;
+    for (uint32_t count = 0; count < 60; count++) { /* slots come in a random order: two neighbours are looked for */
+        char *const slot = alloc_of(heap, 100);
+        if (zmm_heap_place(heap, slot - bin_bytes[page_word_bin(*word_at(heap, slot))]).kind == ZMM_PLACE_SMALL) {
+            block = slot;
+            lower = slot - bin_bytes[page_word_bin(*word_at(heap, slot))];
+        }
+    }
+    EXPECT(lower != NULL);
+    EXPECT_PANIC(OVERRUN, block[-1] ^= 0x7f; zmm_heap_free(heap, block));
+    EXPECT_PANIC(OVERRUN, block[-1] ^= 0x7f; zmm_heap_realloc(heap, block, 200));
+    EXPECT_PANIC(OVERRUN, block[-1] ^= 0x7f; zmm_heap_free(heap, lower));
+    EXPECT_PANIC(OVERRUN, block[-1] ^= 0x7f; zmm_heap_shutdown(heap, false, true));
+    end_heap(heap);
+}
+
+/* Level debug tells where a block was allocated and where it was freed; the reports of both levels what was asked for. */
+CASE_WITH_TRIMS(reports_tell_requested_sizes_and_call_sites) {
+    zmm_heap *const heap = new_heap();
+    char *const slot = alloc_of(heap, 100);
+    zmm_heap_free(heap, slot);
+    REPORT_OF(zmm_heap_free(heap, slot));
+    EXPECT_EQUAL(seen_report.requested_bytes, 100);
+    EXPECT((seen_report.alloc_site != NULL) == ZMM_SITES && (seen_report.free_site != NULL) == ZMM_SITES);
+    char *const other = alloc_of(heap, 1000);
+    REPORT_OF(other[1000] ^= 1; zmm_heap_free(heap, other));
+    EXPECT(seen_report.has_values && seen_report.expected == (seen_report.found ^ 1));
+    EXPECT((seen_report.alloc_site != NULL) == ZMM_SITES && seen_report.free_site == NULL);
+    char *const large = alloc_of(heap, 9000);
+    zmm_heap_free(heap, large);
+    REPORT_OF(zmm_heap_free(heap, large));
+    EXPECT_EQUAL(seen_report.requested_bytes, 9000);
+    EXPECT_IN_REPORT("the block was freed before");
+}
+
 /* Contents survive every resize; in place or not, the new end is guarded at once. */
 CASE_WITH_TRIMS(resizing_keeps_contents_and_moves_the_guard) {
     for (size_t from = 0; from < TRIM_SIZE_COUNT; from++) {

@@ -179,6 +179,17 @@ CASE(visit_passes_over_a_run_without_pages) {
     EXPECT_TEXT(visit_text(heap, (zmm_visitor){.run = note_run}), "run0:1+0 run0:2+0 run0:3+1 ");
 }
 
+/* A large block that waits in quarantine is no live block. */
+CASE(waiting_run_is_no_place) {
+    zmm_heap *const heap = new_heap();
+    char *const large = pages_of(heap, 2);
+    *word_at(heap, large) |= PAGE_WORD_WAITING;
+    EXPECT_EQUAL(zmm_heap_place(heap, large).kind, ZMM_PLACE_NONE);
+    *word_at(heap, large) &= ~PAGE_WORD_WAITING;
+    EXPECT_EQUAL(zmm_heap_place(heap, large).kind, ZMM_PLACE_LARGE);
+    end_heap(heap);
+}
+
 /* The question that level fast asks for want of live bits: is this slot in its bin's list? */
 CASE(free_slots_are_found_in_their_list) {
     zmm_heap *const heap = new_heap();
