@@ -99,8 +99,8 @@ GUARDED(void *, safe_realloc,
         (guard *g, const zmm_api *api, zmm_heap *heap, void *block, size_t count, size_t size_bytes,
          size_t offset_bytes),
         api->heap_safe_realloc(heap, block, count, size_bytes, offset_bytes), NULL)
-GUARDED(char *, strdup, (guard *g, const zmm_api *api, zmm_heap *heap, const char *text),
-        api->heap_strdup(heap, text), NULL)
+GUARDED(char *, strdup, (guard *g, const zmm_api *api, zmm_heap *heap, const char *text), api->heap_strdup(heap, text),
+        NULL)
 GUARDED(char *, strndup, (guard *g, const zmm_api *api, zmm_heap *heap, const char *text, size_t length_bytes),
         api->heap_strndup(heap, text, length_bytes), NULL)
 GUARDED_VOID(free, (guard *g, const zmm_api *api, zmm_heap *heap, void *block), api->heap_free(heap, block))

@@ -4,8 +4,7 @@
 void faults_poke(void *place, const void *bytes, size_t count);
 void faults_peek(void *bytes, const void *place, size_t count);
 
-void faults_poke(void *place, const void *bytes, size_t count)
-{
+void faults_poke(void *place, const void *bytes, size_t count) {
     volatile unsigned char *to = place;
     const unsigned char *from = bytes;
     for (size_t index = 0; index < count; index++) {
@@ -13,8 +12,7 @@ void faults_poke(void *place, const void *bytes, size_t count)
     }
 }
 
-void faults_peek(void *bytes, const void *place, size_t count)
-{
+void faults_peek(void *bytes, const void *place, size_t count) {
     const volatile unsigned char *from = place;
     unsigned char *to = bytes;
     for (size_t index = 0; index < count; index++) {

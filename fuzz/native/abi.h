@@ -31,11 +31,11 @@ enum step_op {
 };
 
 enum open_flag {
-    OPEN_KERNEL = 1,   /* memory from the fake kernel instead of storage handlers */
-    OPEN_EXTEND = 2,   /* extend is granted */
-    OPEN_TRUNCATE = 4, /* truncate is granted */
-    OPEN_PHP = 8,      /* edition php-8.2 (zmm only) */
-    OPEN_EDGES = 16,   /* patterns only in the first and last 64 bytes: for recorded traces */
+    OPEN_KERNEL = 1,     /* memory from the fake kernel instead of storage handlers */
+    OPEN_EXTEND = 2,     /* extend is granted */
+    OPEN_TRUNCATE = 4,   /* truncate is granted */
+    OPEN_PHP = 8,        /* edition php-8.2 (zmm only) */
+    OPEN_EDGES = 16,     /* patterns only in the first and last 64 bytes: for recorded traces */
     OPEN_ALL_CALLS = 32, /* kernel storage: calls for the allocator's own records count and fail too (zmm only) */
 };
 
@@ -143,18 +143,18 @@ enum {
 #define STORAGE_BYTES_MAX ((uint64_t)8 << 30)
 
 enum burst_profile {
-    BURST_SWARM = 0, /* one of the others, drawn from the seed, with weights drawn anew every 2048 operations */
-    BURST_SMALL = 1, /* small blocks */
-    BURST_PAGES = 2, /* small and large blocks */
-    BURST_MIXED = 3, /* small, large, huge */
-    BURST_CHURN = 4, /* whole chunks come and go */
+    BURST_SWARM = 0,  /* one of the others, drawn from the seed, with weights drawn anew every 2048 operations */
+    BURST_SMALL = 1,  /* small blocks */
+    BURST_PAGES = 2,  /* small and large blocks */
+    BURST_MIXED = 3,  /* small, large, huge */
+    BURST_CHURN = 4,  /* whole chunks come and go */
     BURST_RESIZE = 5, /* mostly realloc, realloc2, safe_realloc across all borders */
 };
 
 enum burst_flag {
-    BURST_REQUESTS = 256,  /* request_end may occur */
-    BURST_LIMITS = 512,    /* limit may occur, so refusals do */
-    BURST_GC = 1024,       /* gc may occur */
+    BURST_REQUESTS = 256,   /* request_end may occur */
+    BURST_LIMITS = 512,     /* limit may occur, so refusals do */
+    BURST_GC = 1024,        /* gc may occur */
     BURST_OVERFLOWS = 2048, /* sizes that cannot be may occur */
 };
 

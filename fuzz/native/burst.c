@@ -20,8 +20,9 @@ enum {
     SWARM = 6, /* how many weights there are */
 };
 
-static const uint16_t bin_bytes[30] = {8,   16,  24,  32,  40,  48,  56,  64,  80,   96,   112,  128,  160,  192,  224,
-                                       256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072};
+static const uint16_t bin_bytes[30] = {8,   16,  24,  32,   40,   48,   56,   64,   80,   96,
+                                       112, 128, 160, 192,  224,  256,  320,  384,  448,  512,
+                                       640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072};
 
 enum block_class { CLASS_NONE = 0, CLASS_SMALL = 1, CLASS_LARGE = 2, CLASS_HUGE = 3 };
 
@@ -45,30 +46,27 @@ static uint64_t sizes[LABELS_LIMIT];
 
 char burst_text[BURST_TEXT_BYTES + 1];
 
-static uint64_t draw(void)
-{
+static uint64_t draw(void) {
     state.random += PATTERN_STRIDE;
     return pattern_output(state.random);
 }
 
 /* 0 <= result < end, for small ends; takes the bits from `bits`. */
-static uint32_t below(uint32_t bits, uint32_t end)
-{
+static uint32_t below(uint32_t bits, uint32_t end) {
     return (uint32_t)(((uint64_t)bits * end) >> 32);
 }
 
 static const struct weights profiles[] = {
-    [BURST_SMALL] = {0, 0, 110, 20, 12, 90}, [BURST_PAGES] = {40, 0, 110, 30, 8, 60},
-    [BURST_MIXED] = {24, 2, 110, 30, 8, 60}, [BURST_CHURN] = {160, 4, 120, 6, 0, 40},
+    [BURST_SMALL] = {0, 0, 110, 20, 12, 90},  [BURST_PAGES] = {40, 0, 110, 30, 8, 60},
+    [BURST_MIXED] = {24, 2, 110, 30, 8, 60},  [BURST_CHURN] = {160, 4, 120, 6, 0, 40},
     [BURST_RESIZE] = {20, 2, 40, 190, 6, 60},
 };
 
 /* A new epoch of a swarm: another profile, and each weight kept, doubled or dropped. */
-static void draw_weights(void)
-{
+static void draw_weights(void) {
     uint64_t bits = draw();
     struct weights weights = profiles[1 + below((uint32_t)bits, BURST_RESIZE)];
-    uint8_t *each[SWARM] = {&weights.large, &weights.huge,  &weights.free,
+    uint8_t *each[SWARM] = {&weights.large,  &weights.huge,  &weights.free,
                             &weights.resize, &weights.write, &weights.other_allocs};
     bits >>= 32;
     for (int index = 0; index < SWARM; index++, bits >>= 3) {
@@ -91,8 +89,7 @@ static void draw_weights(void)
     state.weights = weights;
 }
 
-void burst_begin(const struct step *step)
-{
+void burst_begin(const struct step *step) {
     if (burst_text[0] == 0) {
         for (int index = 0; index < BURST_TEXT_BYTES; index++) {
             burst_text[index] = (char)('a' + index % 23);
@@ -120,8 +117,7 @@ void burst_begin(const struct step *step)
     }
 }
 
-static uint64_t small_size(uint64_t bits)
-{
+static uint64_t small_size(uint64_t bits) {
     /* The smaller of two draws: short blocks are the common ones. */
     uint32_t first = below((uint32_t)bits, 30);
     uint32_t second = below((uint32_t)(bits >> 32), 30);
@@ -143,8 +139,7 @@ static uint64_t small_size(uint64_t bits)
 }
 
 /* Moves `size` to a border's other side now and then. */
-static uint64_t jitter(uint64_t size, uint64_t bits)
-{
+static uint64_t jitter(uint64_t size, uint64_t bits) {
     switch (bits & 7) {
     case 0:
         return size - 1;
@@ -157,8 +152,7 @@ static uint64_t jitter(uint64_t size, uint64_t bits)
     }
 }
 
-static uint64_t large_size(uint64_t bits)
-{
+static uint64_t large_size(uint64_t bits) {
     uint64_t pages = 1;
     if (state.profile == BURST_CHURN) {
         pages = 60 + below((uint32_t)bits, 452);
@@ -174,8 +168,7 @@ static uint64_t large_size(uint64_t bits)
     return size < LARGE_MAX ? size : LARGE_MAX;
 }
 
-static uint64_t huge_size(uint64_t bits)
-{
+static uint64_t huge_size(uint64_t bits) {
     uint64_t size = (1 + below((uint32_t)bits, (bits >> 36 & 7) == 0 ? 8 : 2)) * 2 * MIB;
     switch (bits >> 61) {
     case 0:
@@ -192,23 +185,20 @@ static uint64_t huge_size(uint64_t bits)
     return jitter(size, bits >> 32);
 }
 
-static enum block_class class_of(uint64_t size)
-{
+static enum block_class class_of(uint64_t size) {
     if (size <= 3072) {
         return CLASS_SMALL;
     }
     return size <= LARGE_MAX ? CLASS_LARGE : CLASS_HUGE;
 }
 
-static void forget(uint32_t label)
-{
+static void forget(uint32_t label) {
     state.large_live -= classes[label] == CLASS_LARGE ? 1 : 0;
     state.huge_live -= classes[label] == CLASS_HUGE ? 1 : 0;
     classes[label] = CLASS_NONE;
 }
 
-static void remember(uint32_t label, uint64_t size)
-{
+static void remember(uint32_t label, uint64_t size) {
     forget(label);
     classes[label] = (uint8_t)class_of(size);
     sizes[label] = size;
@@ -216,8 +206,7 @@ static void remember(uint32_t label, uint64_t size)
     state.huge_live += classes[label] == CLASS_HUGE ? 1 : 0;
 }
 
-static uint64_t any_size(void)
-{
+static uint64_t any_size(void) {
     uint64_t bits = draw();
     uint32_t chance = (uint32_t)(bits & 255);
     const struct weights *weights = &state.weights;
@@ -231,16 +220,14 @@ static uint64_t any_size(void)
 }
 
 /* Writes `size` as count * size + offset. */
-static void split(struct step *step, uint64_t size, uint64_t bits)
-{
+static void split(struct step *step, uint64_t size, uint64_t bits) {
     uint64_t count = 1 + (bits & 15);
     step->a = count;
     step->b = size / count;
     step->c = size % count;
 }
 
-static void make_alloc(struct step *step, uint64_t bits)
-{
+static void make_alloc(struct step *step, uint64_t bits) {
     uint64_t size = any_size();
     step->op = STEP_ALLOC;
     step->a = size;
@@ -277,8 +264,7 @@ static void make_alloc(struct step *step, uint64_t bits)
     remember(step->label, size);
 }
 
-static void make_resize(struct step *step, uint64_t bits)
-{
+static void make_resize(struct step *step, uint64_t bits) {
     uint64_t old = sizes[step->label];
     uint64_t size;
     switch (bits >> 4 & 3) {
@@ -314,8 +300,7 @@ static void make_resize(struct step *step, uint64_t bits)
     remember(step->label, size);
 }
 
-static void make_write(struct step *step, uint64_t bits)
-{
+static void make_write(struct step *step, uint64_t bits) {
     uint64_t size = sizes[step->label];
     uint64_t most = size < 2048 ? size : 2048;
     step->op = STEP_WRITE;
@@ -328,9 +313,8 @@ static void make_write(struct step *step, uint64_t bits)
 }
 
 /* A size that nothing can have. */
-static void make_overflow(struct step *step, uint64_t bits)
-{
-    static const uint64_t sizes_that_cannot_be[] = {UINT64_MAX, UINT64_MAX - 4095, UINT64_MAX - 4096,
+static void make_overflow(struct step *step, uint64_t bits) {
+    static const uint64_t sizes_that_cannot_be[] = {UINT64_MAX,        UINT64_MAX - 4095, UINT64_MAX - 4096,
                                                     (uint64_t)1 << 63, (uint64_t)1 << 48, STORAGE_BYTES_MAX + 1};
     uint64_t size = sizes_that_cannot_be[(bits >> 8) % 6];
     bool live = classes[step->label] != CLASS_NONE;
@@ -352,8 +336,7 @@ static void make_overflow(struct step *step, uint64_t bits)
 }
 
 /* The rare words; false when none is due. */
-static bool make_global(struct step *step, uint64_t bits)
-{
+static bool make_global(struct step *step, uint64_t bits) {
     switch (bits & 4095) {
     case 0:
     case 1:
@@ -394,8 +377,7 @@ static bool make_global(struct step *step, uint64_t bits)
     return false;
 }
 
-bool burst_next(struct step *step)
-{
+bool burst_next(struct step *step) {
     *step = (struct step){.label = UINT32_MAX};
     if (state.left == 0) {
         step->op = STEP_CHECK;

@@ -11,8 +11,7 @@
 static uint32_t tables[8][256];
 static bool has_multiplication;
 
-void crc_prepare(void)
-{
+void crc_prepare(void) {
     for (uint32_t byte = 0; byte < 256; byte++) {
         uint32_t crc = byte;
         for (int bit = 0; bit < 8; bit++) {
@@ -33,8 +32,7 @@ void crc_prepare(void)
 }
 
 /* `crc` is inverted already, as in all helpers here. */
-static uint32_t extend_by_table(uint32_t crc, const uint8_t *bytes, size_t byte_count)
-{
+static uint32_t extend_by_table(uint32_t crc, const uint8_t *bytes, size_t byte_count) {
     while (byte_count >= 8) {
         uint64_t word;
         memcpy(&word, bytes, 8);
@@ -56,23 +54,20 @@ static uint32_t extend_by_table(uint32_t crc, const uint8_t *bytes, size_t byte_
 #if defined(__x86_64__)
 #define FOLDED __attribute__((target("pclmul,sse4.1")))
 
-FOLDED static inline __m128i fold(__m128i value, __m128i next, __m128i factors)
-{
+FOLDED static inline __m128i fold(__m128i value, __m128i next, __m128i factors) {
     __m128i low = _mm_clmulepi64_si128(value, factors, 0x00);
     __m128i high = _mm_clmulepi64_si128(value, factors, 0x11);
     return _mm_xor_si128(_mm_xor_si128(low, high), next);
 }
 
-FOLDED static inline __m128i load(const uint8_t *bytes)
-{
+FOLDED static inline __m128i load(const uint8_t *bytes) {
     __m128i value;
     memcpy(&value, bytes, 16);
     return value;
 }
 
 /* The folding method of Intel's white paper, bits reflected; byte_count is a multiple of 64, at least 64. */
-FOLDED static uint32_t extend_by_multiplication(uint32_t crc, const uint8_t *bytes, size_t byte_count)
-{
+FOLDED static uint32_t extend_by_multiplication(uint32_t crc, const uint8_t *bytes, size_t byte_count) {
     const __m128i by_four = _mm_set_epi64x(0x01c6e41596, 0x0154442bd4);
     const __m128i by_one = _mm_set_epi64x(0x00ccaa009e, 0x01751997d0);
     const __m128i last = _mm_set_epi64x(0, 0x0163cd6124);
@@ -103,8 +98,7 @@ FOLDED static uint32_t extend_by_multiplication(uint32_t crc, const uint8_t *byt
 }
 #endif
 
-uint32_t crc_extend(uint32_t previous, const void *bytes, size_t byte_count)
-{
+uint32_t crc_extend(uint32_t previous, const void *bytes, size_t byte_count) {
     const uint8_t *next = bytes;
     uint32_t crc = ~previous;
 #if defined(__x86_64__)

@@ -11,34 +11,29 @@ static struct label *labels;
 static uint32_t end_index;
 static uint64_t edge = 4096;
 
-bool labels_prepare(void)
-{
+bool labels_prepare(void) {
     /* Not malloc: the process's own malloc may be the allocator under test. */
     labels = pages_map(sizeof(struct label) * LABELS_MAX, PAGE_BYTES);
     return labels != NULL;
 }
 
-struct label *labels_at(uint32_t index)
-{
+struct label *labels_at(uint32_t index) {
     if (index >= end_index) {
         end_index = index + 1;
     }
     return &labels[index];
 }
 
-uint32_t labels_end(void)
-{
+uint32_t labels_end(void) {
     return end_index;
 }
 
-void labels_clear(void)
-{
+void labels_clear(void) {
     memset(labels, 0, sizeof(struct label) * end_index);
     end_index = 0;
 }
 
-void contents_set_edge(uint64_t edge_bytes)
-{
+void contents_set_edge(uint64_t edge_bytes) {
     edge = edge_bytes;
 }
 
@@ -47,26 +42,22 @@ struct cover {
     uint64_t first_end, second, end;
 };
 
-static inline struct cover cover_of(uint64_t requested_bytes)
-{
+static inline struct cover cover_of(uint64_t requested_bytes) {
     if (requested_bytes <= 2 * edge) {
         return (struct cover){requested_bytes, requested_bytes, requested_bytes};
     }
     return (struct cover){edge, requested_bytes - edge, requested_bytes};
 }
 
-static inline uint64_t smaller(uint64_t a, uint64_t b)
-{
+static inline uint64_t smaller(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-static inline uint64_t larger(uint64_t a, uint64_t b)
-{
+static inline uint64_t larger(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
-void contents_fill(struct label *label, uint64_t seed)
-{
+void contents_fill(struct label *label, uint64_t seed) {
     struct cover cover = cover_of(label->requested_bytes);
     label->seed = seed;
     label->write_bytes = 0;
@@ -77,8 +68,7 @@ void contents_fill(struct label *label, uint64_t seed)
 }
 
 /* Restores the base pattern in the part of [from, to) that lies in [low, high). */
-static void restore(struct label *label, uint64_t from, uint64_t to, uint64_t low, uint64_t high)
-{
+static void restore(struct label *label, uint64_t from, uint64_t to, uint64_t low, uint64_t high) {
     from = larger(from, low);
     to = smaller(to, high);
     if (from < to) {
@@ -86,8 +76,7 @@ static void restore(struct label *label, uint64_t from, uint64_t to, uint64_t lo
     }
 }
 
-void contents_write(struct label *label, uint64_t offset, uint64_t write_bytes, uint64_t seed)
-{
+void contents_write(struct label *label, uint64_t offset, uint64_t write_bytes, uint64_t seed) {
     if (label->write_bytes > 0) {
         struct cover cover = cover_of(label->requested_bytes);
         uint64_t from = label->write_offset;
@@ -102,8 +91,7 @@ void contents_write(struct label *label, uint64_t offset, uint64_t write_bytes, 
 }
 
 /* Compares the base pattern in [from, to), around the write. */
-static uint64_t base_difference(const struct label *label, const uint8_t *block, uint64_t from, uint64_t to)
-{
+static uint64_t base_difference(const struct label *label, const uint8_t *block, uint64_t from, uint64_t to) {
     if (from >= to) {
         return PATTERN_EQUAL;
     }
@@ -122,8 +110,7 @@ static uint64_t base_difference(const struct label *label, const uint8_t *block,
     return after < to ? pattern_difference(block, after, to, label->seed) : PATTERN_EQUAL;
 }
 
-bool contents_hold(const struct label *label, const uint8_t *block, uint64_t kept_bytes, uint64_t *difference)
-{
+bool contents_hold(const struct label *label, const uint8_t *block, uint64_t kept_bytes, uint64_t *difference) {
     struct cover cover = cover_of(label->requested_bytes);
     uint64_t found = base_difference(label, block, 0, smaller(cover.first_end, kept_bytes));
     if (found == PATTERN_EQUAL) {
@@ -143,8 +130,7 @@ bool contents_hold(const struct label *label, const uint8_t *block, uint64_t kep
     return false;
 }
 
-static bool zero_between(const uint8_t *block, uint64_t from, uint64_t to, uint64_t *difference)
-{
+static bool zero_between(const uint8_t *block, uint64_t from, uint64_t to, uint64_t *difference) {
     for (; to - from >= 8; from += 8) {
         uint64_t word;
         memcpy(&word, block + from, 8);
@@ -161,8 +147,7 @@ static bool zero_between(const uint8_t *block, uint64_t from, uint64_t to, uint6
     return true;
 }
 
-bool contents_zero(const uint8_t *block, uint64_t requested_bytes, uint64_t *difference)
-{
+bool contents_zero(const uint8_t *block, uint64_t requested_bytes, uint64_t *difference) {
     struct cover cover = cover_of(requested_bytes);
     return zero_between(block, 0, cover.first_end, difference) &&
            zero_between(block, cover.second, cover.end, difference);

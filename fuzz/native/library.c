@@ -13,8 +13,7 @@
 static void *handle;
 static char real_path[PATH_MAX]; /* of the library that was loaded */
 
-bool library_load(const char *path, bool binds_to_itself)
-{
+bool library_load(const char *path, bool binds_to_itself) {
     if (path[0] == 0) {
         /* The C library by its name: symbols of this executable must not stand in for it. */
         path = "libc.so.6";
@@ -37,8 +36,7 @@ bool library_load(const char *path, bool binds_to_itself)
     return true;
 }
 
-void *library_find_if_there(const char *name)
-{
+void *library_find_if_there(const char *name) {
     void *found = dlsym(handle, name);
     Dl_info info;
     char path[PATH_MAX];
@@ -51,8 +49,7 @@ void *library_find_if_there(const char *name)
     return found;
 }
 
-void *library_find(const char *name)
-{
+void *library_find(const char *name) {
     void *found = library_find_if_there(name);
     if (found != NULL) {
         return found;

@@ -13,8 +13,7 @@
 /* How much of an area stays resident while it is not lent. */
 #define PAGES_KEPT_BYTES ((uint64_t)256 << 10)
 
-static inline uint64_t whole_pages(uint64_t size_bytes)
-{
+static inline uint64_t whole_pages(uint64_t size_bytes) {
     return (size_bytes + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
 }
 

@@ -3,13 +3,11 @@
 
 #include <string.h>
 
-static inline uint8_t pattern_byte(uint64_t offset, uint64_t seed)
-{
+static inline uint8_t pattern_byte(uint64_t offset, uint64_t seed) {
     return (uint8_t)(pattern_mix(seed + offset / 8) >> (offset % 8 * 8));
 }
 
-void pattern_fill(uint8_t *region, uint64_t from, uint64_t to, uint64_t seed)
-{
+void pattern_fill(uint8_t *region, uint64_t from, uint64_t to, uint64_t seed) {
     while (from < to && from % 8 != 0) {
         region[from] = pattern_byte(from, seed);
         from++;
@@ -26,16 +24,14 @@ void pattern_fill(uint8_t *region, uint64_t from, uint64_t to, uint64_t seed)
 }
 
 /* The slow half of a comparison that has failed somewhere in [from, to). */
-static uint64_t first_difference(const uint8_t *region, uint64_t from, uint64_t to, uint64_t seed)
-{
+static uint64_t first_difference(const uint8_t *region, uint64_t from, uint64_t to, uint64_t seed) {
     while (from < to && region[from] == pattern_byte(from, seed)) {
         from++;
     }
     return from < to ? from : PATTERN_EQUAL;
 }
 
-uint64_t pattern_difference(const uint8_t *region, uint64_t from, uint64_t to, uint64_t seed)
-{
+uint64_t pattern_difference(const uint8_t *region, uint64_t from, uint64_t to, uint64_t seed) {
     const uint64_t begin = from;
     while (from < to && from % 8 != 0) {
         if (region[from] != pattern_byte(from, seed)) {

@@ -10,15 +10,13 @@
 #define PATTERN_EQUAL UINT64_MAX
 
 /* splitmix64's output function. */
-static inline uint64_t pattern_output(uint64_t state)
-{
+static inline uint64_t pattern_output(uint64_t state) {
     state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9ULL;
     state = (state ^ (state >> 27)) * 0x94D049BB133111EBULL;
     return state ^ (state >> 31);
 }
 
-static inline uint64_t pattern_mix(uint64_t value)
-{
+static inline uint64_t pattern_mix(uint64_t value) {
     return pattern_output(value * PATTERN_STRIDE);
 }
 

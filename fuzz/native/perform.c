@@ -18,20 +18,17 @@ static const struct target *target;
 static bool heap_is_open;
 static uint64_t step_number; /* since OPEN */
 
-void perform_prepare(const struct target *new_target)
-{
+void perform_prepare(const struct target *new_target) {
     target = new_target;
 }
 
-bool perform_is_open(void)
-{
+bool perform_is_open(void) {
     return heap_is_open;
 }
 
 /* ---- contents ---------------------------------------------------------------------------------------------------- */
 
-static void wrong_contents(struct row *row, const char *when, uint64_t offset, uint64_t requested_bytes)
-{
+static void wrong_contents(struct row *row, const char *when, uint64_t offset, uint64_t requested_bytes) {
     char text[128];
     row->contents = 1;
     (void)snprintf(text, sizeof text, "%s: byte %llu of %llu is not what it had to be", when,
@@ -39,16 +36,14 @@ static void wrong_contents(struct row *row, const char *when, uint64_t offset, u
     runner_message(MESSAGE_CONTENTS, text);
 }
 
-static void check_label(const struct label *label, struct row *row, const char *when)
-{
+static void check_label(const struct label *label, struct row *row, const char *when) {
     uint64_t difference;
     if (!contents_hold(label, label->block, label->requested_bytes, &difference)) {
         wrong_contents(row, when, difference, label->requested_bytes);
     }
 }
 
-static void check_all_labels(struct row *row, const char *when)
-{
+static void check_all_labels(struct row *row, const char *when) {
     for (uint32_t index = 0; index < labels_end(); index++) {
         const struct label *label = labels_at(index);
         if (label->block != NULL) {
@@ -59,13 +54,11 @@ static void check_all_labels(struct row *row, const char *when)
 
 /* ---- rows -------------------------------------------------------------------------------------------------------- */
 
-static void skip(struct row *row)
-{
+static void skip(struct row *row) {
     row->status = STATUS_SKIPPED;
 }
 
-static void record_refusal(struct row *row)
-{
+static void record_refusal(struct row *row) {
     row->status = refusal.status;
     row->refused_bytes = refusal.tried_bytes;
     if (refusal.text[0] != 0) {
@@ -74,8 +67,7 @@ static void record_refusal(struct row *row)
     }
 }
 
-static void record_place(const struct label *label, struct row *row)
-{
+static void record_place(const struct label *label, struct row *row) {
     if (label->block == NULL) {
         return;
     }
@@ -90,14 +82,12 @@ static void record_place(const struct label *label, struct row *row)
     row->offset = place.offset;
 }
 
-static void record_storage(struct row *row)
-{
+static void record_storage(struct row *row) {
     row->storage_calls = storage_record.calls;
     row->storage_crc = storage_record.crc;
 }
 
-static void broken(struct row *row, const char *what)
-{
+static void broken(struct row *row, const char *what) {
     row->status = STATUS_BROKEN;
     runner_message(MESSAGE_BROKEN, what);
 }
@@ -105,8 +95,7 @@ static void broken(struct row *row, const char *what)
 /* ---- steps on a label -------------------------------------------------------------------------------------------- */
 
 /* After a successful call: `label` holds `block`, with the pattern of this step. */
-static void take(struct label *label, void *block, uint64_t requested_bytes)
-{
+static void take(struct label *label, void *block, uint64_t requested_bytes) {
     label->block = block;
     label->requested_bytes = requested_bytes;
     label->block_bytes = target->block_bytes(block, requested_bytes);
@@ -115,8 +104,7 @@ static void take(struct label *label, void *block, uint64_t requested_bytes)
 
 /* The text of `length` bytes with a NUL behind it: where the text area has none (a tape's texts lie side by side), a
  * copy. NULL when there is no room for one. */
-static const char *ended_text(const char *text, uint64_t length)
-{
+static const char *ended_text(const char *text, uint64_t length) {
     static char copy[TEXT_COPY_BYTES + 1];
     if (text[length] == 0) {
         return text;
@@ -131,8 +119,7 @@ static const char *ended_text(const char *text, uint64_t length)
 
 /* Tests what a creating call has to leave in its block. */
 static void check_created(const struct step *step, const char *source, const uint8_t *block, uint64_t requested,
-                          struct row *row)
-{
+                          struct row *row) {
     uint64_t difference = 0;
     if (step->op == STEP_CALLOC) {
         if (!contents_zero(block, requested, &difference)) {
@@ -148,8 +135,7 @@ static void check_created(const struct step *step, const char *source, const uin
     }
 }
 
-static void create(const struct step *step, const char *text, struct label *label, struct row *row)
-{
+static void create(const struct step *step, const char *text, struct label *label, struct row *row) {
     void *block;
     uint64_t requested;
     const char *source = NULL;
@@ -197,8 +183,7 @@ static void create(const struct step *step, const char *text, struct label *labe
     take(label, block, requested);
 }
 
-static void resize(const struct step *step, struct label *label, struct row *row)
-{
+static void resize(const struct step *step, struct label *label, struct row *row) {
     void *block;
     uint64_t requested = step->a;
     uint64_t kept;
@@ -236,8 +221,7 @@ static void resize(const struct step *step, struct label *label, struct row *row
     take(label, block, requested);
 }
 
-static void write_pattern(const struct step *step, struct label *label, struct row *row)
-{
+static void write_pattern(const struct step *step, struct label *label, struct row *row) {
     bool fits = label->block != NULL && step->b <= WRITE_BYTES_MAX && step->a <= label->requested_bytes &&
                 step->b <= label->requested_bytes - step->a;
     if (!fits) {
@@ -247,8 +231,7 @@ static void write_pattern(const struct step *step, struct label *label, struct r
     contents_write(label, step->a, step->b, step->c);
 }
 
-static void perform_on_label(const struct step *step, const char *text, struct label *label, struct row *row)
-{
+static void perform_on_label(const struct step *step, const char *text, struct label *label, struct row *row) {
     switch (step->op) {
     case STEP_REALLOC:
     case STEP_REALLOC2:
@@ -281,8 +264,7 @@ static void perform_on_label(const struct step *step, const char *text, struct l
 
 /* ---- steps on the heap ------------------------------------------------------------------------------------------- */
 
-static void drop_all_blocks(void)
-{
+static void drop_all_blocks(void) {
     if (!target->zendmm) {
         for (uint32_t index = 0; index < labels_end(); index++) {
             target->free(labels_at(index)->block);
@@ -291,15 +273,13 @@ static void drop_all_blocks(void)
     labels_clear();
 }
 
-static void close_heap(void)
-{
+static void close_heap(void) {
     drop_all_blocks();
     target->close();
     heap_is_open = false;
 }
 
-static void open_heap(const struct step *step, const char *text, struct row *row)
-{
+static void open_heap(const struct step *step, const char *text, struct row *row) {
     if (heap_is_open) {
         close_heap();
     }
@@ -327,8 +307,7 @@ static void open_heap(const struct step *step, const char *text, struct row *row
     }
 }
 
-static void check_heap(struct row *row)
-{
+static void check_heap(struct row *row) {
     check_all_labels(row, "check");
     if (target->digest == NULL) {
         return;
@@ -349,8 +328,7 @@ static void check_heap(struct row *row)
     row->value = target->digest();
 }
 
-static void perform_on_heap(const struct step *step, struct row *row)
-{
+static void perform_on_heap(const struct step *step, struct row *row) {
     bool zendmm = target->zendmm;
     if (!zendmm && (step->op == STEP_LIMIT || step->op == STEP_GC || step->op == STEP_RESET_PEAK)) {
         skip(row);
@@ -390,8 +368,7 @@ static void perform_on_heap(const struct step *step, struct row *row)
     }
 }
 
-void perform_step(const struct step *step, const char *text, struct row *row)
-{
+void perform_step(const struct step *step, const char *text, struct row *row) {
     memset(row, 0, sizeof *row);
     row->status = STATUS_DONE;
     row->mapping = NO_MAPPING;

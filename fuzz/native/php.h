@@ -11,8 +11,8 @@
 
 /* Offsets in the heap object and in a chunk's header; they differ between 8.2.34 and 8.2.35. */
 struct php_layout {
-    uint32_t limit, overflow, huge_list, main_chunk, cached_chunks, chunk_count, chunk_count_peak, cached_count, average,
-        boundary, delete_count, free_map, page_map;
+    uint32_t limit, overflow, huge_list, main_chunk, cached_chunks, chunk_count, chunk_count_peak, cached_count,
+        average, boundary, delete_count, free_map, page_map;
 };
 
 enum {
@@ -30,22 +30,19 @@ enum {
     PHP_PAGE_COUNT = 512,
 };
 
-static inline uint64_t php_u64(const void *object, uint32_t offset)
-{
+static inline uint64_t php_u64(const void *object, uint32_t offset) {
     uint64_t value;
     memcpy(&value, (const char *)object + offset, sizeof value);
     return value;
 }
 
-static inline uint32_t php_u32(const void *object, uint32_t offset)
-{
+static inline uint32_t php_u32(const void *object, uint32_t offset) {
     uint32_t value;
     memcpy(&value, (const char *)object + offset, sizeof value);
     return value;
 }
 
-static inline const void *php_pointer(const void *object, uint32_t offset)
-{
+static inline const void *php_pointer(const void *object, uint32_t offset) {
     const void *value;
     memcpy(&value, (const char *)object + offset, sizeof value);
     return value;

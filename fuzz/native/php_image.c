@@ -9,8 +9,7 @@
 static const uint8_t bin_pages[PHP_BIN_COUNT] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                                  1, 5, 3, 1, 1, 5, 3, 2, 2, 5, 3, 7, 4, 5, 3};
 
-bool php_layout_fits(const struct php_layout *layout, const void *heap)
-{
+bool php_layout_fits(const struct php_layout *layout, const void *heap) {
     const char *chunk = (const char *)heap - PHP_HEAP_IN_CHUNK;
     return php_pointer(heap, layout->main_chunk) == chunk && php_pointer(chunk, 0) == heap &&
            php_pointer(chunk, PHP_CHUNK_NEXT) == chunk && php_u64(heap, PHP_REAL_SIZE) == (uint64_t)2 << 20 &&
@@ -19,8 +18,7 @@ bool php_layout_fits(const struct php_layout *layout, const void *heap)
            php_u32(chunk, layout->page_map) == 0x40000001;
 }
 
-static void digest_chunk(struct digest *digest, const struct php_layout *layout, const char *chunk)
-{
+static void digest_chunk(struct digest *digest, const struct php_layout *layout, const char *chunk) {
     digest_word(digest, storage_place(chunk).mapping);
     digest_word(digest, php_u32(chunk, PHP_CHUNK_NUMBER));
     digest_word(digest, php_u32(chunk, PHP_CHUNK_FREE_PAGES));
@@ -48,8 +46,7 @@ static void digest_chunk(struct digest *digest, const struct php_layout *layout,
     }
 }
 
-uint32_t php_digest(const struct php_layout *layout, const void *heap)
-{
+uint32_t php_digest(const struct php_layout *layout, const void *heap) {
     struct digest digest = {.count = 0, .crc = 0};
     const char *main_chunk = php_pointer(heap, layout->main_chunk);
     const char *chunk = main_chunk;

@@ -27,8 +27,7 @@ EXPORTED _Noreturn void zend_error_at_noreturn(int type, void *file, uint32_t li
 EXPORTED _Noreturn void _zend_bailout(const char *file, uint32_t line);
 
 /* Records PHP's sentence. Its arguments are size_t: (limit or real size, tried) or the factors of an overflow. */
-static void record_refusal(const char *format, va_list arguments)
-{
+static void record_refusal(const char *format, va_list arguments) {
     va_list copy;
     va_copy(copy, arguments);
     uint8_t status = STATUS_REFUSED_OVERFLOW;
@@ -46,8 +45,7 @@ static void record_refusal(const char *format, va_list arguments)
     (void)vsnprintf(refusal.text, sizeof refusal.text, format, arguments);
 }
 
-_Noreturn static void unwind(void)
-{
+_Noreturn static void unwind(void) {
     /* Limit and system refusals come from below PHP's own catch, which resets the heap's overflow flag and then bails
      * out again, to us. */
     if (php_state.heap != NULL && php_u32(php_state.heap, php_state.layout->overflow) != 0) {
@@ -57,8 +55,7 @@ _Noreturn static void unwind(void)
     longjmp(php_state.escape, 1);
 }
 
-void zend_error_noreturn(int type, const char *format, ...)
-{
+void zend_error_noreturn(int type, const char *format, ...) {
     (void)type;
     va_list arguments;
     va_start(arguments, format);
@@ -70,8 +67,7 @@ void zend_error_noreturn(int type, const char *format, ...)
     unwind();
 }
 
-void zend_error_at_noreturn(int type, void *file, uint32_t line, const char *format, ...)
-{
+void zend_error_at_noreturn(int type, void *file, uint32_t line, const char *format, ...) {
     (void)type;
     (void)file;
     (void)line;
@@ -85,8 +81,7 @@ void zend_error_at_noreturn(int type, void *file, uint32_t line, const char *for
     unwind();
 }
 
-void _zend_bailout(const char *file, uint32_t line)
-{
+void _zend_bailout(const char *file, uint32_t line) {
     (void)file;
     (void)line;
     if (!php_state.running) {
@@ -97,8 +92,7 @@ void _zend_bailout(const char *file, uint32_t line)
 }
 
 /* PHP's panic, after its line on stderr. */
-EXPORTED _Noreturn void abort(void)
-{
+EXPORTED _Noreturn void abort(void) {
     if (php_state.running) {
         runner_panic("zend_mm_heap corrupted");
     }
@@ -108,17 +102,16 @@ EXPORTED _Noreturn void abort(void)
 }
 
 /* Named by their symbols, because headers may rename them (mmap64 where files have 64-bit offsets). */
-EXPORTED void *serve_mmap(void *address, size_t size, int protection, int flags, int file, int64_t offset) __asm__("mmap");
+EXPORTED void *serve_mmap(void *address, size_t size, int protection, int flags, int file,
+                          int64_t offset) __asm__("mmap");
 EXPORTED int serve_munmap(void *address, size_t size) __asm__("munmap");
 EXPORTED void *serve_mremap(void *address, size_t old_size, size_t new_size, int flags, void *target) __asm__("mremap");
 
-static void *system_result(long result)
-{
+static void *system_result(long result) {
     return result == -1 ? MAP_FAILED : (void *)result; /* NOLINT(performance-no-int-to-ptr) */
 }
 
-void *serve_mmap(void *address, size_t size, int protection, int flags, int file, int64_t offset)
-{
+void *serve_mmap(void *address, size_t size, int protection, int flags, int file, int64_t offset) {
     if (php_state.running && php_state.kernel_storage && address == NULL && file == -1) {
         void *mapping = storage_alloc(size);
         if (mapping == NULL) {
@@ -130,8 +123,7 @@ void *serve_mmap(void *address, size_t size, int protection, int flags, int file
     return system_result(syscall(SYS_mmap, address, size, protection, flags, file, offset));
 }
 
-int serve_munmap(void *address, size_t size)
-{
+int serve_munmap(void *address, size_t size) {
     if (!php_state.kernel_storage || !storage_owns(address)) {
         return (int)syscall(SYS_munmap, address, size);
     }
@@ -145,8 +137,7 @@ int serve_munmap(void *address, size_t size)
 }
 
 /* mremap is variadic in C, but its fifth argument lies in the same register either way. */
-void *serve_mremap(void *address, size_t old_size, size_t new_size, int flags, void *target)
-{
+void *serve_mremap(void *address, size_t old_size, size_t new_size, int flags, void *target) {
     if (php_state.kernel_storage && storage_owns(address)) {
         if (storage_extend(address, old_size, new_size)) {
             return address;

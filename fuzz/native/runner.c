@@ -45,20 +45,17 @@ struct refusal refusal;
 
 /* ---- talking to the driver --------------------------------------------------------------------------------------- */
 
-static void reply(char byte)
-{
+static void reply(char byte) {
     while (write(reply_file, &byte, 1) < 0 && errno == EINTR) {
     }
 }
 
-void identity_add(const char *key, const char *value)
-{
+void identity_add(const char *key, const char *value) {
     size_t used = strlen(identity);
     (void)snprintf(identity + used, sizeof identity - used, "%s=%s\n", key, value);
 }
 
-void target_error(const char *format, ...)
-{
+void target_error(const char *format, ...) {
     char line[1024];
     va_list arguments;
     va_start(arguments, format);
@@ -72,8 +69,7 @@ void target_error(const char *format, ...)
     memcpy(shared + header->messages_offset, line, strlen(line) + 1);
 }
 
-void runner_message(enum message_kind kind, const char *text)
-{
+void runner_message(enum message_kind kind, const char *text) {
     if (in_burst && kind == MESSAGE_REFUSAL) {
         return; /* there may be thousands, and each has its digest in its row */
     }
@@ -92,8 +88,7 @@ void runner_message(enum message_kind kind, const char *text)
     header->messages_bytes += padded;
 }
 
-_Noreturn void runner_panic(const char *reason)
-{
+_Noreturn void runner_panic(const char *reason) {
     if (header != NULL && running_row != NULL) {
         running_row->status = STATUS_PANIC;
         header->rows_done = header->progress + 1;
@@ -107,8 +102,7 @@ _Noreturn void runner_panic(const char *reason)
 /* ---- commands ---------------------------------------------------------------------------------------------------- */
 
 /* Performs the burst at `step`; its row is the last operation's, with the digest of all. */
-static void perform_burst(const struct step *step, struct row *row)
-{
+static void perform_burst(const struct step *step, struct row *row) {
     enum { BUFFERED = 64 };
     static struct row rows[BUFFERED];
     uint32_t crc = 0;
@@ -141,8 +135,7 @@ static void perform_burst(const struct step *step, struct row *row)
     in_burst = false;
 }
 
-static void perform_batch(void)
-{
+static void perform_batch(void) {
     const struct step *steps = (const struct step *)(const void *)(shared + header->steps_offset);
     struct row *rows = (struct row *)(void *)(shared + header->rows_offset);
     const char *text = (const char *)shared + header->text_offset;
@@ -166,8 +159,7 @@ static void perform_batch(void)
     header->heap_open = perform_is_open();
 }
 
-static void expand_burst(void)
-{
+static void expand_burst(void) {
     const struct step *burst = (const struct step *)(const void *)(shared + header->steps_offset);
     struct step *out = (struct step *)(void *)(shared + header->rows_offset);
     uint64_t capacity = header->rows_capacity * (sizeof(struct row) / sizeof(struct step));
@@ -181,8 +173,7 @@ static void expand_burst(void)
     }
 }
 
-static int serve(int commands)
-{
+static int serve(int commands) {
     for (;;) {
         char command;
         ssize_t got = read(commands, &command, 1);
@@ -208,16 +199,14 @@ static int serve(int commands)
 /* ---- the process ------------------------------------------------------------------------------------------------- */
 
 /* A runner whose driver has died ends, even in the middle of an endless step. */
-static void on_alarm(int signal_number)
-{
+static void on_alarm(int signal_number) {
     (void)signal_number;
     if (getppid() != parent) {
         _exit(0);
     }
 }
 
-static void prepare_process(void)
-{
+static void prepare_process(void) {
     const struct rlimit none = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &none);
     parent = getppid();
@@ -230,8 +219,7 @@ static void prepare_process(void)
     (void)setitimer(ITIMER_REAL, &every, NULL);
 }
 
-static bool map_shared(const char *memory_number)
-{
+static bool map_shared(const char *memory_number) {
     int file = atoi(memory_number);
     struct stat status;
     if (fstat(file, &status) != 0) {
@@ -249,8 +237,7 @@ static bool map_shared(const char *memory_number)
     return true;
 }
 
-static const struct target *target_of(const char *kind)
-{
+static const struct target *target_of(const char *kind) {
     if (strcmp(kind, "zmm") == 0) {
         return &target_zmm;
     }
@@ -263,8 +250,7 @@ static const struct target *target_of(const char *kind)
 /* Malloc libraries grant gigabytes and some write zeros into all of them; ZendMM's memory is bounded by the storage. */
 #define MALLOC_ADDRESS_BYTES ((rlim_t)5 << 30)
 
-static bool prepare_memory(const struct target *target)
-{
+static bool prepare_memory(const struct target *target) {
     if (!labels_prepare()) {
         return false;
     }
@@ -276,8 +262,7 @@ static bool prepare_memory(const struct target *target)
     return true;
 }
 
-static bool prepare_target(const char *kind, const char *library)
-{
+static bool prepare_target(const char *kind, const char *library) {
     const struct target *target = target_of(kind);
     if (target == NULL) {
         target_error("unknown kind %s: it is zmm, php or malloc", kind);
@@ -293,8 +278,7 @@ static bool prepare_target(const char *kind, const char *library)
     return target->load(library);
 }
 
-int main(int count, char **arguments)
-{
+int main(int count, char **arguments) {
     if (count != 3 && count != 6) {
         (void)fprintf(stderr, "usage: zmm-runner zmm|php|malloc LIBRARY [MEMORY COMMANDS REPLIES]\n");
         return 2;

@@ -44,23 +44,20 @@ static uint64_t fallible_calls;
 static uint64_t failing[STORAGE_FAILING_MAX];
 static uint64_t failing_count, failing_next;
 
-bool storage_prepare(void)
-{
+bool storage_prepare(void) {
     pages_prepare();
     arena = (uint8_t *)ARENA_ADDRESS; /* NOLINT(performance-no-int-to-ptr) */
     return pages_reserve_at(arena, ARENA_BYTES);
 }
 
-static void release_slot(struct slot *slot)
-{
+static void release_slot(struct slot *slot) {
     uint64_t index = (uint64_t)(slot - slots);
     pages_take_back(arena + index * STORAGE_BYTES_MAX, slot->size_bytes, index < WARM_MAX, &slot->warm);
     slot->size_bytes = 0;
     used_slots[index / 64] &= ~((uint64_t)1 << (index % 64));
 }
 
-void storage_reset(const struct storage_rules *new_rules, const uint64_t *new_failing, uint64_t new_failing_count)
-{
+void storage_reset(const struct storage_rules *new_rules, const uint64_t *new_failing, uint64_t new_failing_count) {
     for (uint32_t index = 0; index < slots_end; index++) {
         if (slots[index].size_bytes > 0) {
             release_slot(&slots[index]);
@@ -82,23 +79,20 @@ void storage_reset(const struct storage_rules *new_rules, const uint64_t *new_fa
     storage_record = (struct storage_record){0};
 }
 
-static void digest(uint64_t kind, uint32_t mapping, uint64_t size_bytes, bool granted)
-{
+static void digest(uint64_t kind, uint32_t mapping, uint64_t size_bytes, bool granted) {
     uint64_t words[4] = {kind, mapping, size_bytes, granted ? 1 : 0};
     storage_record.calls++;
     storage_record.crc = crc_extend(storage_record.crc, words, sizeof words);
 }
 
-static void fault(const char *what)
-{
+static void fault(const char *what) {
     if (storage_record.fault == NULL) {
         storage_record.fault = what;
     }
 }
 
 /* Counts a fallible call; true when it is one that must fail. */
-static bool call_must_fail(void)
-{
+static bool call_must_fail(void) {
     fallible_calls++;
     while (failing_next < failing_count && failing[failing_next] < fallible_calls) {
         failing_next++;
@@ -106,22 +100,19 @@ static bool call_must_fail(void)
     return failing_next < failing_count && failing[failing_next] == fallible_calls;
 }
 
-static struct slot *slot_at(const void *address)
-{
+static struct slot *slot_at(const void *address) {
     uintptr_t offset = (uintptr_t)address - (uintptr_t)arena;
     return offset < ARENA_BYTES ? &slots[offset / STORAGE_BYTES_MAX] : NULL;
 }
 
 /* The live slot whose mapping begins exactly here, or NULL. */
-static struct slot *slot_beginning_at(const void *address)
-{
+static struct slot *slot_beginning_at(const void *address) {
     struct slot *slot = slot_at(address);
     bool begins = ((uintptr_t)address - (uintptr_t)arena) % STORAGE_BYTES_MAX == 0;
     return slot != NULL && begins && slot->size_bytes > 0 ? slot : NULL;
 }
 
-static uint32_t lowest_free_slot(void)
-{
+static uint32_t lowest_free_slot(void) {
     for (uint32_t word = 0; word < STORAGE_LIVE_MAX / 64; word++) {
         if (used_slots[word] != UINT64_MAX) {
             return word * 64 + (uint32_t)__builtin_ctzll(~used_slots[word]);
@@ -130,8 +121,7 @@ static uint32_t lowest_free_slot(void)
     return STORAGE_LIVE_MAX;
 }
 
-void *storage_alloc(uint64_t size_bytes)
-{
+void *storage_alloc(uint64_t size_bytes) {
     uint32_t index = lowest_free_slot();
     bool granted = !call_must_fail() && size_bytes <= STORAGE_BYTES_MAX && storage_record.live < STORAGE_LIVE_MAX;
     if (size_bytes == 0) {
@@ -154,8 +144,7 @@ void *storage_alloc(uint64_t size_bytes)
     return mapping;
 }
 
-void storage_free(void *mapping, uint64_t size_bytes)
-{
+void storage_free(void *mapping, uint64_t size_bytes) {
     struct slot *slot = slot_beginning_at(mapping);
     if (slot == NULL) {
         fault("STORAGE-1: freed an address that is no live mapping");
@@ -170,8 +159,7 @@ void storage_free(void *mapping, uint64_t size_bytes)
     storage_record.live--;
 }
 
-bool storage_truncate(void *mapping, uint64_t old_bytes, uint64_t new_bytes)
-{
+bool storage_truncate(void *mapping, uint64_t old_bytes, uint64_t new_bytes) {
     struct slot *slot = slot_beginning_at(mapping);
     bool fails = call_must_fail();
     bool granted = rules.truncate_always || (rules.truncate && !fails);
@@ -190,8 +178,7 @@ bool storage_truncate(void *mapping, uint64_t old_bytes, uint64_t new_bytes)
     return granted;
 }
 
-bool storage_extend(void *mapping, uint64_t old_bytes, uint64_t new_bytes)
-{
+bool storage_extend(void *mapping, uint64_t old_bytes, uint64_t new_bytes) {
     struct slot *slot = slot_beginning_at(mapping);
     bool fails = call_must_fail();
     bool granted = rules.extend && !fails && new_bytes <= STORAGE_BYTES_MAX;
@@ -213,8 +200,7 @@ bool storage_extend(void *mapping, uint64_t old_bytes, uint64_t new_bytes)
 
 /* ---- a kernel that reserves first ------------------------------------------------------------------------------ */
 
-static struct region *region_at(const void *address)
-{
+static struct region *region_at(const void *address) {
     for (uint32_t index = 0; index < region_count; index++) {
         if ((uintptr_t)address - (uintptr_t)regions[index].base < regions[index].size_bytes) {
             return &regions[index];
@@ -224,8 +210,7 @@ static struct region *region_at(const void *address)
 }
 
 /* The number cell of the chunk these bytes make up, NULL when they are something else. */
-static uint32_t *chunk_cell(const void *address, uint64_t size_bytes)
-{
+static uint32_t *chunk_cell(const void *address, uint64_t size_bytes) {
     struct region *region = region_at(address);
     if (region == NULL || size_bytes != CHUNK_BYTES || !rules.kernel) {
         return NULL;
@@ -234,8 +219,7 @@ static uint32_t *chunk_cell(const void *address, uint64_t size_bytes)
 }
 
 /* Counts a call for the allocator's own records where the rules ask for that; true when it must fail. */
-static bool record_call_fails(uint64_t kind, uint64_t size_bytes)
-{
+static bool record_call_fails(uint64_t kind, uint64_t size_bytes) {
     if (!rules.all_calls) {
         return false;
     }
@@ -244,8 +228,7 @@ static bool record_call_fails(uint64_t kind, uint64_t size_bytes)
     return fails;
 }
 
-void *storage_reserve(uint64_t size_bytes)
-{
+void *storage_reserve(uint64_t size_bytes) {
     if (record_call_fails(EVENT_ALLOC, size_bytes) || region_count == REGIONS_MAX) {
         return NULL;
     }
@@ -259,29 +242,25 @@ void *storage_reserve(uint64_t size_bytes)
 }
 
 /* Where a chunk of a region notes that it is warm; NULL for those that never stay resident. */
-static bool *warm_cell(const void *address)
-{
+static bool *warm_cell(const void *address) {
     struct region *region = region_at(address);
     uint64_t index = region != NULL ? ((uintptr_t)address - (uintptr_t)region->base) / CHUNK_BYTES : WARM_MAX;
     return index < WARM_MAX ? &region->warm[index] : NULL;
 }
 
-static bool lend_chunk(void *address, uint64_t guard_bytes)
-{
+static bool lend_chunk(void *address, uint64_t guard_bytes) {
     bool cold = false;
     bool *warm = warm_cell(address);
     return pages_lend((uint8_t *)address + guard_bytes, CHUNK_BYTES - guard_bytes, warm != NULL ? warm : &cold);
 }
 
-static bool lend_records(void *address, uint64_t size_bytes, uint64_t guard_bytes)
-{
+static bool lend_records(void *address, uint64_t size_bytes, uint64_t guard_bytes) {
     bool cold = false;
     return !record_call_fails(EVENT_ALLOC, size_bytes) &&
            pages_lend((uint8_t *)address + guard_bytes, size_bytes - guard_bytes, &cold);
 }
 
-bool storage_commit(void *address, uint64_t size_bytes, uint64_t guard_bytes)
-{
+bool storage_commit(void *address, uint64_t size_bytes, uint64_t guard_bytes) {
     uint32_t *cell = guard_bytes > 0 ? chunk_cell(address, size_bytes) : NULL;
     if (cell == NULL) {
         return lend_records(address, size_bytes, guard_bytes);
@@ -300,8 +279,7 @@ bool storage_commit(void *address, uint64_t size_bytes, uint64_t guard_bytes)
     return true;
 }
 
-void storage_decommit(void *address, uint64_t size_bytes)
-{
+void storage_decommit(void *address, uint64_t size_bytes) {
     uint32_t *cell = chunk_cell(address, size_bytes);
     if (cell == NULL || *cell == 0) { /* records */
         pages_drop(address, size_bytes);
@@ -315,8 +293,7 @@ void storage_decommit(void *address, uint64_t size_bytes)
     pages_take_back(address, size_bytes, warm != NULL, warm != NULL ? warm : &cold);
 }
 
-void *storage_map(uint64_t size_bytes, uint64_t alignment_bytes)
-{
+void *storage_map(uint64_t size_bytes, uint64_t alignment_bytes) {
     if (rules.kernel && alignment_bytes >= CHUNK_BYTES) {
         return storage_alloc(size_bytes);
     }
@@ -325,8 +302,7 @@ void *storage_map(uint64_t size_bytes, uint64_t alignment_bytes)
                : pages_map(size_bytes, alignment_bytes > PAGE_BYTES ? alignment_bytes : PAGE_BYTES);
 }
 
-void storage_unmap(void *address, uint64_t size_bytes)
-{
+void storage_unmap(void *address, uint64_t size_bytes) {
     if (slot_at(address) != NULL) {
         storage_free(address, size_bytes);
         return;
@@ -343,8 +319,7 @@ void storage_unmap(void *address, uint64_t size_bytes)
 
 /* ---- where something is ---------------------------------------------------------------------------------------- */
 
-struct storage_place storage_place(const void *address)
-{
+struct storage_place storage_place(const void *address) {
     const struct slot *slot = slot_at(address);
     if (slot != NULL) {
         uint64_t offset = ((uintptr_t)address - (uintptr_t)arena) % STORAGE_BYTES_MAX;
@@ -359,13 +334,11 @@ struct storage_place storage_place(const void *address)
     return (struct storage_place){OUTSIDE_MAPPING, (uintptr_t)address};
 }
 
-uint64_t storage_mapping_bytes(const void *address)
-{
+uint64_t storage_mapping_bytes(const void *address) {
     const struct slot *slot = slot_beginning_at(address);
     return slot != NULL ? slot->size_bytes : 0;
 }
 
-bool storage_owns(const void *address)
-{
+bool storage_owns(const void *address) {
     return slot_at(address) != NULL;
 }

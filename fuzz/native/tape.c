@@ -63,8 +63,7 @@ struct reader {
 };
 
 /* Behind the end of the body there are zeros for ever. */
-static uint8_t read_byte(struct reader *reader)
-{
+static uint8_t read_byte(struct reader *reader) {
     if (reader->left == 0) {
         return 0;
     }
@@ -72,8 +71,7 @@ static uint8_t read_byte(struct reader *reader)
     return *reader->bytes++;
 }
 
-static uint64_t read_number(struct reader *reader)
-{
+static uint64_t read_number(struct reader *reader) {
     uint8_t first = read_byte(reader);
     if (first < LITERALS) {
         return first;
@@ -89,8 +87,7 @@ static uint64_t read_number(struct reader *reader)
 }
 
 /* Copies a text to the text area, without NULs inside and with one behind it; returns its length. */
-static size_t read_text(struct reader *reader, uint8_t *text)
-{
+static size_t read_text(struct reader *reader, uint8_t *text) {
     uint64_t asked = read_number(reader);
     size_t length = asked < TAPE_STRING_MAX ? (size_t)asked : TAPE_STRING_MAX;
     if (length > reader->left) {
@@ -105,8 +102,7 @@ static size_t read_text(struct reader *reader, uint8_t *text)
 }
 
 /* Writes the numbers of the failing calls to the text area; returns how many. */
-static uint32_t read_failing(struct reader *reader, uint8_t *text)
-{
+static uint32_t read_failing(struct reader *reader, uint8_t *text) {
     uint64_t asked = read_number(reader) % (TAPE_FAILING_MAX + 1);
     uint64_t call = 0;
     uint32_t count = 0;
@@ -121,8 +117,7 @@ static uint32_t read_failing(struct reader *reader, uint8_t *text)
     return count;
 }
 
-static struct step read_settings(struct reader *reader, uint8_t *text)
-{
+static struct step read_settings(struct reader *reader, uint8_t *text) {
     uint8_t flags = read_byte(reader);
     struct step step = {.op = STEP_OPEN};
     step.flag = (uint8_t)((flags & FLAG_KERNEL ? OPEN_KERNEL : 0) | (flags & FLAG_NO_EXTEND ? 0 : OPEN_EXTEND) |
@@ -139,8 +134,7 @@ static struct step read_settings(struct reader *reader, uint8_t *text)
     return step;
 }
 
-struct tape tape_decode(const uint8_t *body, size_t length_bytes, struct step *steps, uint8_t *text)
-{
+struct tape tape_decode(const uint8_t *body, size_t length_bytes, struct step *steps, uint8_t *text) {
     struct reader reader = {body, length_bytes};
     struct tape tape = {.step_count = 1};
     steps[0] = read_settings(&reader, text);

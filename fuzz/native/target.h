@@ -81,8 +81,7 @@ void *library_find_if_there(const char *name);
 /* Corruption was reported: writes the running step's row with status PANIC, and ends the process with 134. */
 _Noreturn void runner_panic(const char *reason);
 
-static inline void *refuse(enum status status, uint64_t tried_bytes)
-{
+static inline void *refuse(enum status status, uint64_t tried_bytes) {
     refusal.status = (uint8_t)status;
     refusal.tried_bytes = tried_bytes;
     refusal.text[0] = 0;

@@ -18,8 +18,7 @@ static struct {
 } library;
 
 /* What each library calls itself, where it says so. */
-static void add_version(void)
-{
+static void add_version(void) {
     char version[64];
     void *found = library_find_if_there("mi_version");
     if (found != NULL) {
@@ -61,8 +60,7 @@ static void add_version(void)
     identity_add("version", "unknown");
 }
 
-static bool load(const char *path)
-{
+static bool load(const char *path) {
     if (!library_load(path, true)) {
         return false;
     }
@@ -89,40 +87,33 @@ static bool load(const char *path)
     return true;
 }
 
-static bool open_heap(const struct open_request *request)
-{
+static bool open_heap(const struct open_request *request) {
     (void)request;
     return true;
 }
 
-static void close_heap(void)
-{
+static void close_heap(void) {
 }
 
 /* A size of 0 may be answered with NULL, which is no refusal; so it is never asked for. */
-static size_t at_least_one(uint64_t size)
-{
+static size_t at_least_one(uint64_t size) {
     return size > 0 ? (size_t)size : 1;
 }
 
-static void *answer(void *block, uint64_t size)
-{
+static void *answer(void *block, uint64_t size) {
     return block != NULL ? block : refuse(STATUS_REFUSED_SYSTEM, size);
 }
 
-static bool overflows(uint64_t count, uint64_t size, uint64_t offset, uint64_t *total)
-{
+static bool overflows(uint64_t count, uint64_t size, uint64_t offset, uint64_t *total) {
     uint64_t product;
     return __builtin_mul_overflow(count, size, &product) || __builtin_add_overflow(product, offset, total);
 }
 
-static void *malloc_alloc(uint64_t size)
-{
+static void *malloc_alloc(uint64_t size) {
     return answer(library.malloc(at_least_one(size)), size);
 }
 
-static void *malloc_calloc(uint64_t count, uint64_t size)
-{
+static void *malloc_calloc(uint64_t count, uint64_t size) {
     uint64_t total;
     if (!overflows(count, size, 0, &total)) {
         return total == 0 ? answer(library.calloc(1, 1), 0) : answer(library.calloc(count, size), total);
@@ -134,31 +125,26 @@ static void *malloc_calloc(uint64_t count, uint64_t size)
     return refuse(STATUS_REFUSED_OVERFLOW, 0);
 }
 
-static void *malloc_safe_alloc(uint64_t count, uint64_t size, uint64_t offset)
-{
+static void *malloc_safe_alloc(uint64_t count, uint64_t size, uint64_t offset) {
     uint64_t total;
     return overflows(count, size, offset, &total) ? refuse(STATUS_REFUSED_OVERFLOW, 0) : malloc_alloc(total);
 }
 
-static void *malloc_realloc(void *block, uint64_t size)
-{
+static void *malloc_realloc(void *block, uint64_t size) {
     return answer(library.realloc(block, at_least_one(size)), size);
 }
 
-static void *malloc_realloc2(void *block, uint64_t size, uint64_t copy)
-{
+static void *malloc_realloc2(void *block, uint64_t size, uint64_t copy) {
     (void)copy; /* may copy more than it has to */
     return malloc_realloc(block, size);
 }
 
-static void *malloc_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset)
-{
+static void *malloc_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset) {
     uint64_t total;
     return overflows(count, size, offset, &total) ? refuse(STATUS_REFUSED_OVERFLOW, 0) : malloc_realloc(block, total);
 }
 
-static void *malloc_strndup(const char *text, uint64_t length)
-{
+static void *malloc_strndup(const char *text, uint64_t length) {
     if (length == UINT64_MAX) {
         return refuse(STATUS_REFUSED_OVERFLOW, 0);
     }
@@ -170,18 +156,15 @@ static void *malloc_strndup(const char *text, uint64_t length)
     return copy;
 }
 
-static void *malloc_strdup(const char *text)
-{
+static void *malloc_strdup(const char *text) {
     return malloc_strndup(text, strlen(text));
 }
 
-static void malloc_free(void *block)
-{
+static void malloc_free(void *block) {
     library.free(block);
 }
 
-static uint64_t malloc_block_bytes(void *block, uint64_t requested)
-{
+static uint64_t malloc_block_bytes(void *block, uint64_t requested) {
     return library.usable_size != NULL ? library.usable_size(block) : requested;
 }
 

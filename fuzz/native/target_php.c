@@ -52,27 +52,23 @@ struct php_state php_state;
 
 /* ---- storage handlers -------------------------------------------------------------------------------------------- */
 
-static void *handle_alloc(void *storage, size_t size, size_t alignment)
-{
+static void *handle_alloc(void *storage, size_t size, size_t alignment) {
     (void)storage;
     (void)alignment;
     return storage_alloc(size);
 }
 
-static void handle_free(void *storage, void *chunk, size_t size)
-{
+static void handle_free(void *storage, void *chunk, size_t size) {
     (void)storage;
     storage_free(chunk, size);
 }
 
-static bool handle_truncate(void *storage, void *chunk, size_t old_size, size_t new_size)
-{
+static bool handle_truncate(void *storage, void *chunk, size_t old_size, size_t new_size) {
     (void)storage;
     return storage_truncate(chunk, old_size, new_size);
 }
 
-static bool handle_extend(void *storage, void *chunk, size_t old_size, size_t new_size)
-{
+static bool handle_extend(void *storage, void *chunk, size_t old_size, size_t new_size) {
     (void)storage;
     return storage_extend(chunk, old_size, new_size);
 }
@@ -83,8 +79,7 @@ static const struct php_handlers handlers = {handle_alloc, handle_free, handle_t
 
 /* Finds the version in the library's file: PHP fills its variables only when it starts, which it never does here, but
  * the header line that it sends with every page is a constant. */
-static bool find_version(const char *library, char *version, size_t version_bytes)
-{
+static bool find_version(const char *library, char *version, size_t version_bytes) {
     static const char before[] = "X-Powered-By: PHP/";
     struct stat status;
     int file = open(library, O_RDONLY | O_CLOEXEC);
@@ -107,8 +102,7 @@ static bool find_version(const char *library, char *version, size_t version_byte
     return found != NULL;
 }
 
-static bool load(const char *library)
-{
+static bool load(const char *library) {
     if (!library_load(library, false)) {
         return false;
     }
@@ -155,8 +149,7 @@ static bool load(const char *library)
     return true;
 }
 
-static bool open_heap(const struct open_request *request)
-{
+static bool open_heap(const struct open_request *request) {
     static uint8_t data[1 << 16];
     php_state.kernel_storage = (request->flags & OPEN_KERNEL) != 0;
     php_state.heap = NULL;
@@ -179,8 +172,7 @@ static bool open_heap(const struct open_request *request)
     return true;
 }
 
-static void close_heap(void)
-{
+static void close_heap(void) {
     php_state.running = true;
     php.shutdown(php_state.heap, true, true);
     php_state.running = false;
@@ -190,75 +182,64 @@ static void close_heap(void)
 
 /* Comes back here with NULL when PHP refuses. */
 #define CATCH_REFUSAL                                                                                                  \
-    if (_setjmp(php_state.escape) != 0) {                                                                                        \
+    if (_setjmp(php_state.escape) != 0) {                                                                              \
         return NULL;                                                                                                   \
     }                                                                                                                  \
     php_state.running = true
 
-static void *finish(void *block)
-{
+static void *finish(void *block) {
     php_state.running = false;
     return block;
 }
 
-static void *php_alloc(uint64_t size)
-{
+static void *php_alloc(uint64_t size) {
     CATCH_REFUSAL;
     return finish(php.emalloc(size));
 }
 
-static void *php_calloc(uint64_t count, uint64_t size)
-{
+static void *php_calloc(uint64_t count, uint64_t size) {
     CATCH_REFUSAL;
     return finish(php.ecalloc(count, size));
 }
 
-static void *php_safe_alloc(uint64_t count, uint64_t size, uint64_t offset)
-{
+static void *php_safe_alloc(uint64_t count, uint64_t size, uint64_t offset) {
     CATCH_REFUSAL;
     return finish(php.safe_emalloc(count, size, offset));
 }
 
-static void *php_realloc(void *block, uint64_t size)
-{
+static void *php_realloc(void *block, uint64_t size) {
     CATCH_REFUSAL;
     return finish(php.erealloc(block, size));
 }
 
-static void *php_realloc2(void *block, uint64_t size, uint64_t copy)
-{
+static void *php_realloc2(void *block, uint64_t size, uint64_t copy) {
     CATCH_REFUSAL;
     /* PHP would copy that many bytes even past the end of a smaller new block. */
     return finish(php.erealloc2(block, size, copy < size ? copy : size));
 }
 
-static void *php_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset)
-{
+static void *php_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset) {
     CATCH_REFUSAL;
     return finish(php.safe_erealloc(block, count, size, offset));
 }
 
-static void *php_strdup(const char *text)
-{
+static void *php_strdup(const char *text) {
     CATCH_REFUSAL;
     return finish(php.estrdup(text));
 }
 
-static void *php_strndup(const char *text, uint64_t length)
-{
+static void *php_strndup(const char *text, uint64_t length) {
     CATCH_REFUSAL;
     return finish(php.estrndup(text, length));
 }
 
-static void php_free(void *block)
-{
+static void php_free(void *block) {
     php_state.running = true;
     php.efree(block);
     php_state.running = false;
 }
 
-static uint64_t php_block_bytes(void *block, uint64_t requested)
-{
+static uint64_t php_block_bytes(void *block, uint64_t requested) {
     (void)requested;
     php_state.running = true;
     uint64_t bytes = php.block_size(block);
@@ -266,36 +247,31 @@ static uint64_t php_block_bytes(void *block, uint64_t requested)
     return bytes;
 }
 
-static bool php_set_limit(uint64_t limit_bytes)
-{
+static bool php_set_limit(uint64_t limit_bytes) {
     php_state.running = true;
     int answer = php.set_memory_limit(limit_bytes);
     php_state.running = false;
     return answer == 0;
 }
 
-static uint64_t php_gc(void)
-{
+static uint64_t php_gc(void) {
     php_state.running = true;
     uint64_t collected = php.gc(php_state.heap);
     php_state.running = false;
     return collected;
 }
 
-static void php_reset_peak(void)
-{
+static void php_reset_peak(void) {
     php.reset_peak();
 }
 
-static void php_request_end(void)
-{
+static void php_request_end(void) {
     php_state.running = true;
     php.shutdown(php_state.heap, false, true);
     php_state.running = false;
 }
 
-static void php_counters(struct row *row)
-{
+static void php_counters(struct row *row) {
     row->size = php_u64(php_state.heap, PHP_SIZE);
     row->peak = php_u64(php_state.heap, PHP_PEAK);
     row->real_size = php_u64(php_state.heap, PHP_REAL_SIZE);
@@ -309,8 +285,7 @@ static void php_counters(struct row *row)
     memcpy(&row->chunk_average, (const char *)php_state.heap + php_state.layout->average, sizeof row->chunk_average);
 }
 
-static uint32_t php_heap_digest(void)
-{
+static uint32_t php_heap_digest(void) {
     return php_digest(php_state.layout, php_state.heap);
 }
 

@@ -11,46 +11,38 @@ static const zmm_api *api;
 static zmm_heap *heap;
 static bool places_are_cheap; /* level fast keeps no record of live slots and walks its free lists */
 
-static void on_panic(zmm_heap *panicked, const char *reason, const void *address, void *context)
-{
+static void on_panic(zmm_heap *panicked, const char *reason, const void *address, void *context) {
     (void)panicked;
     (void)address;
     (void)context;
     runner_panic(reason);
 }
 
-static void *kernel_reserve(size_t size_bytes)
-{
+static void *kernel_reserve(size_t size_bytes) {
     return storage_reserve(size_bytes);
 }
 
-static bool kernel_commit(void *address, size_t size_bytes, size_t guard_bytes)
-{
+static bool kernel_commit(void *address, size_t size_bytes, size_t guard_bytes) {
     return storage_commit(address, size_bytes, guard_bytes);
 }
 
-static void kernel_decommit(void *address, size_t size_bytes)
-{
+static void kernel_decommit(void *address, size_t size_bytes) {
     storage_decommit(address, size_bytes);
 }
 
-static void *kernel_map(size_t size_bytes, size_t alignment_bytes)
-{
+static void *kernel_map(size_t size_bytes, size_t alignment_bytes) {
     return storage_map(size_bytes, alignment_bytes);
 }
 
-static void kernel_unmap(void *address, size_t size_bytes)
-{
+static void kernel_unmap(void *address, size_t size_bytes) {
     storage_unmap(address, size_bytes);
 }
 
-static bool kernel_extend(void *address, size_t old_bytes, size_t new_bytes)
-{
+static bool kernel_extend(void *address, size_t old_bytes, size_t new_bytes) {
     return storage_extend(address, old_bytes, new_bytes);
 }
 
-static bool kernel_truncate(void *address, size_t old_bytes, size_t new_bytes)
-{
+static bool kernel_truncate(void *address, size_t old_bytes, size_t new_bytes) {
     return storage_truncate(address, old_bytes, new_bytes);
 }
 
@@ -65,35 +57,30 @@ static const zmm_kernel kernel = {
     .random = NULL, /* the same numbers in every run */
 };
 
-static void *handle_alloc(zmm_storage *storage, size_t size_bytes, size_t alignment_bytes)
-{
+static void *handle_alloc(zmm_storage *storage, size_t size_bytes, size_t alignment_bytes) {
     (void)storage;
     (void)alignment_bytes;
     return storage_alloc(size_bytes);
 }
 
-static void handle_free(zmm_storage *storage, void *chunk, size_t size_bytes)
-{
+static void handle_free(zmm_storage *storage, void *chunk, size_t size_bytes) {
     (void)storage;
     storage_free(chunk, size_bytes);
 }
 
-static bool handle_truncate(zmm_storage *storage, void *chunk, size_t old_bytes, size_t new_bytes)
-{
+static bool handle_truncate(zmm_storage *storage, void *chunk, size_t old_bytes, size_t new_bytes) {
     (void)storage;
     return storage_truncate(chunk, old_bytes, new_bytes);
 }
 
-static bool handle_extend(zmm_storage *storage, void *chunk, size_t old_bytes, size_t new_bytes)
-{
+static bool handle_extend(zmm_storage *storage, void *chunk, size_t old_bytes, size_t new_bytes) {
     (void)storage;
     return storage_extend(chunk, old_bytes, new_bytes);
 }
 
 static const zmm_storage_handlers handlers = {handle_alloc, handle_free, handle_truncate, handle_extend};
 
-static bool load(const char *library)
-{
+static bool load(const char *library) {
     if (!library_load(library, false)) {
         return false;
     }
@@ -117,8 +104,7 @@ static bool load(const char *library)
     return true;
 }
 
-static bool open_heap(const struct open_request *request)
-{
+static bool open_heap(const struct open_request *request) {
     static uint8_t data[1 << 16];
     zmm_options options = {0};
     options.edition = (request->flags & OPEN_PHP) != 0 ? ZMM_EDITION_PHP_8_2 : ZMM_EDITION_ZMM;
@@ -131,15 +117,13 @@ static bool open_heap(const struct open_request *request)
     return heap != NULL || refuse(STATUS_REFUSED_SYSTEM, 0) != NULL;
 }
 
-static void close_heap(void)
-{
+static void close_heap(void) {
     api->heap_shutdown(heap, true, true);
     heap = NULL;
 }
 
 /* `answer` as it is, or NULL with what was refused. */
-static void *checked(void *answer)
-{
+static void *checked(void *answer) {
     if (answer != NULL) {
         return answer;
     }
@@ -156,79 +140,64 @@ static void *checked(void *answer)
     return NULL;
 }
 
-static void *core_alloc(uint64_t size)
-{
+static void *core_alloc(uint64_t size) {
     return checked(api->heap_alloc(heap, size));
 }
 
-static void *core_calloc(uint64_t count, uint64_t size)
-{
+static void *core_calloc(uint64_t count, uint64_t size) {
     return checked(api->heap_calloc(heap, count, size));
 }
 
-static void *core_safe_alloc(uint64_t count, uint64_t size, uint64_t offset)
-{
+static void *core_safe_alloc(uint64_t count, uint64_t size, uint64_t offset) {
     return checked(api->heap_safe_alloc(heap, count, size, offset));
 }
 
-static void *core_realloc(void *block, uint64_t size)
-{
+static void *core_realloc(void *block, uint64_t size) {
     return checked(api->heap_realloc(heap, block, size));
 }
 
-static void *core_realloc2(void *block, uint64_t size, uint64_t copy)
-{
+static void *core_realloc2(void *block, uint64_t size, uint64_t copy) {
     return checked(api->heap_realloc2(heap, block, size, copy));
 }
 
-static void *core_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset)
-{
+static void *core_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset) {
     return checked(api->heap_safe_realloc(heap, block, count, size, offset));
 }
 
-static void *core_strdup(const char *text)
-{
+static void *core_strdup(const char *text) {
     return checked(api->heap_strdup(heap, text));
 }
 
-static void *core_strndup(const char *text, uint64_t length)
-{
+static void *core_strndup(const char *text, uint64_t length) {
     return checked(api->heap_strndup(heap, text, length));
 }
 
-static void core_free(void *block)
-{
+static void core_free(void *block) {
     api->heap_free(heap, block);
 }
 
-static uint64_t core_block_bytes(void *block, uint64_t requested)
-{
+static uint64_t core_block_bytes(void *block, uint64_t requested) {
     (void)requested;
     return api->heap_block_size(heap, block);
 }
 
-static bool core_set_limit(uint64_t limit_bytes)
-{
+static bool core_set_limit(uint64_t limit_bytes) {
     return api->heap_set_limit(heap, limit_bytes);
 }
 
-static uint64_t core_gc(void)
-{
+static uint64_t core_gc(void) {
     return api->heap_gc(heap);
 }
 
-static void core_reset_peak(void)
-{
+static void core_reset_peak(void) {
     api->heap_reset_peak(heap);
 }
 
-static void core_request_end(void)
-{
+static void core_request_end(void) {
     api->heap_shutdown(heap, false, true);
 }
 
-static void core_counters(struct row *row)
-{
+static void core_counters(struct row *row) {
     zmm_usage usage;
     api->heap_usage(heap, &usage);
     row->size = usage.size_bytes;
@@ -251,8 +220,7 @@ struct walk {
     uint32_t next_bin;
 };
 
-static void on_listed_chunk(void *context, const zmm_chunk_view *chunk)
-{
+static void on_listed_chunk(void *context, const zmm_chunk_view *chunk) {
     struct walk *walk = context;
     if (chunk->cached) {
         return;
@@ -266,43 +234,37 @@ static void on_listed_chunk(void *context, const zmm_chunk_view *chunk)
     }
 }
 
-static void on_run(void *context, const zmm_run_view *run)
-{
+static void on_run(void *context, const zmm_run_view *run) {
     struct walk *walk = context;
     uint32_t what = run->bin_index < 0 ? DIGEST_LARGE | run->page_count : DIGEST_SMALL | (uint32_t)run->bin_index;
     digest_word(&walk->digest, (uint64_t)run->page_index << 32 | what);
 }
 
-static void on_cached_chunk(void *context, const zmm_chunk_view *chunk)
-{
+static void on_cached_chunk(void *context, const zmm_chunk_view *chunk) {
     struct walk *walk = context;
     if (chunk->cached) {
         digest_word(&walk->digest, chunk->mapping_index);
     }
 }
 
-static void begin_bins_to(struct walk *walk, uint32_t end)
-{
+static void begin_bins_to(struct walk *walk, uint32_t end) {
     for (; walk->next_bin < end; walk->next_bin++) {
         digest_word(&walk->digest, DIGEST_BIN + walk->next_bin);
     }
 }
 
-static void on_free_slot(void *context, const zmm_free_slot_view *slot)
-{
+static void on_free_slot(void *context, const zmm_free_slot_view *slot) {
     struct walk *walk = context;
     begin_bins_to(walk, slot->bin_index + 1);
     digest_word(&walk->digest, (uint64_t)slot->mapping_index << 32 | slot->offset_bytes);
 }
 
-static void on_huge(void *context, const zmm_huge_view *huge)
-{
+static void on_huge(void *context, const zmm_huge_view *huge) {
     struct walk *walk = context;
     digest_word(&walk->digest, (uint64_t)huge->mapping_index << 48 | huge->size_bytes);
 }
 
-static uint32_t core_digest(void)
-{
+static uint32_t core_digest(void) {
     struct walk walk = {.next_bin = 0};
     const zmm_visitor listed = {.chunk = on_listed_chunk, .run = on_run};
     const zmm_visitor cached = {.chunk = on_cached_chunk};
@@ -318,14 +280,12 @@ static uint32_t core_digest(void)
     return digest_finish(&walk.digest);
 }
 
-static const char *core_check(void)
-{
+static const char *core_check(void) {
     return api->heap_check(heap);
 }
 
 /* zmm's own answer to "where is this block" against the storage's. */
-static const char *core_check_place(const void *block, uint64_t block_bytes)
-{
+static const char *core_check_place(const void *block, uint64_t block_bytes) {
     static uint32_t asked;
     if (!places_are_cheap && asked++ % 64 != 0) {
         return NULL;

@@ -10,15 +10,13 @@ static unsigned char arena[1 << 24];
 static size_t used = 64;
 
 /* The eight bytes before a block hold its size. */
-static size_t block_bytes(const void *block)
-{
+static size_t block_bytes(const void *block) {
     size_t size;
     memcpy(&size, (const unsigned char *)block - 8, sizeof size);
     return size;
 }
 
-void *malloc(size_t size)
-{
+void *malloc(size_t size) {
     size_t room = (size + 31) / 16 * 16;
     if (size > sizeof arena - used - 64 || (BUG == REFUSES && size == 100)) {
         return NULL;
@@ -29,8 +27,7 @@ void *malloc(size_t size)
     return block;
 }
 
-void *calloc(size_t count, size_t size)
-{
+void *calloc(size_t count, size_t size) {
     size_t total;
     if (__builtin_mul_overflow(count, size, &total) && BUG != GRANTS_OVERFLOW) {
         return NULL;
@@ -42,8 +39,7 @@ void *calloc(size_t count, size_t size)
     return block;
 }
 
-void free(void *block)
-{
+void free(void *block) {
     if (BUG == CRASHES && block != NULL) {
         (void)raise(SIGSEGV);
     }
@@ -52,8 +48,7 @@ void free(void *block)
     }
 }
 
-void *realloc(void *block, size_t size)
-{
+void *realloc(void *block, size_t size) {
     void *moved = malloc(size);
     if (moved != NULL && block != NULL) {
         size_t kept = block_bytes(block) < size ? block_bytes(block) : size;
@@ -63,7 +58,6 @@ void *realloc(void *block, size_t size)
     return moved;
 }
 
-size_t malloc_usable_size(void *block)
-{
+size_t malloc_usable_size(void *block) {
     return block_bytes(block) - (BUG == SHORT && block_bytes(block) > 0 ? 1 : 0);
 }

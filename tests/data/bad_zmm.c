@@ -10,8 +10,7 @@ enum { NONE, PLACE, COUNTER, COLLECTS_NOTHING, INVARIANT, PANICS, CONTENTS, TEXT
 static const zmm_api *good;
 static zmm_api bad;
 
-static void *alloc_wrong(zmm_heap *heap, size_t size_bytes)
-{
+static void *alloc_wrong(zmm_heap *heap, size_t size_bytes) {
     if (BUG == PANICS && size_bytes == 100) {
         abort();
     }
@@ -25,39 +24,33 @@ static void *alloc_wrong(zmm_heap *heap, size_t size_bytes)
     return block;
 }
 
-static size_t gc_wrong(zmm_heap *heap)
-{
+static size_t gc_wrong(zmm_heap *heap) {
     (void)heap;
     return 0;
 }
 
-static void usage_wrong(const zmm_heap *heap, zmm_usage *usage)
-{
+static void usage_wrong(const zmm_heap *heap, zmm_usage *usage) {
     good->heap_usage(heap, usage);
     usage->peak_bytes += usage->size_bytes > 200 ? 8 : 0;
 }
 
-static const char *check_wrong(const zmm_heap *heap)
-{
+static const char *check_wrong(const zmm_heap *heap) {
     (void)heap;
     return "RUN-2";
 }
 
-static size_t text_wrong(const zmm_refusal *refusal, char *text, size_t text_bytes)
-{
+static size_t text_wrong(const zmm_refusal *refusal, char *text, size_t text_bytes) {
     size_t length = good->refusal_text(refusal, text, text_bytes);
     text[0] = 'X';
     return length;
 }
 
-static void shutdown_wrong(zmm_heap *heap, bool full, bool silent)
-{
+static void shutdown_wrong(zmm_heap *heap, bool full, bool silent) {
     (void)full;
     good->heap_shutdown(heap, false, silent);
 }
 
-__attribute__((visibility("default"))) const zmm_api *zmm_get_api(void)
-{
+__attribute__((visibility("default"))) const zmm_api *zmm_get_api(void) {
     void *handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
     void *found = handle != NULL ? dlsym(handle, "zmm_get_api") : NULL;
     const zmm_api *(*get_api)(void);

@@ -44,8 +44,6 @@ HEADERS = Path(__file__).parents[2] / "zmm" / "include"
 MIB = 2**20
 ALL_FLAGS = BurstFlag.GC | BurstFlag.LIMITS | BurstFlag.OVERFLOWS
 ZENDMM = ("zmm:fast", "zmm:release", "zmm:hardened", "zmm:debug", "php")
-# The levels with trims ask for more than the caller did, and say so in their refusals.
-EXACT = ("zmm:fast", "zmm:release", "php")
 
 
 @cache
@@ -173,7 +171,7 @@ def test_strndup_is_skipped_where_it_would_read_past_its_text(session: Session) 
     assert [row.status for row in rows] == [SKIPPED, SKIPPED, REFUSED_OVERFLOW, REFUSED_SYSTEM, DONE]
 
 
-@pytest.mark.parametrize("session", EXACT, indirect=True)
+@pytest.mark.parametrize("session", ["zmm:fast", "zmm:release", "php"], indirect=True)  # trims change the numbers
 def test_a_refusal_is_told_with_its_number_and_its_text_and_the_heap_goes_on(session: Session) -> None:
     """PHP's sentences; the label keeps its block."""
     operations = [

@@ -14,7 +14,7 @@ LINE_LENGTH_MAX = 128
 LONG = {
     "fuzz/session.py": 415,
     "fuzz/shrink.py": 417,
-    "tests/fuzz/test_runner.py": 524,
+    "tests/fuzz/test_runner.py": 525,
     "zmm/_core.pyx": 959,
     "zmm/core/core.h": 505,
 }

@@ -58,20 +58,20 @@
 #define ZMM_SLOT_ALIGNMENT_BYTES 8u     /* every slot starts at a multiple of this: one live bit for each */
 #define ZMM_RANGE_CHUNKS_MAX (1u << 15) /* 64 GiB of addresses reserved for chunks */
 #define ZMM_RANGE_CHUNKS_MIN (1u << 5)
-#define ZMM_FOREIGN_CHUNKS (1u << 15)     /* chunks that lie elsewhere: from storage handlers, or beyond a full range; */
+#define ZMM_FOREIGN_CHUNKS (1u << 15) /* chunks that lie elsewhere: from storage handlers, or beyond a full range; */
 #define ZMM_FOREIGN_CHUNKS_MIN (1u << 10) /* with a smaller range as many as the range has, but not fewer than these */
-#define ZMM_RECORD_GROUP_CHUNKS 32u   /* records are committed for this many chunks at a time */
+#define ZMM_RECORD_GROUP_CHUNKS 32u       /* records are committed for this many chunks at a time */
 #define ZMM_HEAP_ID_COUNT (1u << 16)
 #define ZMM_HUGE_NODE_BYTES 24u /* what ZendMM allocates from its own bins for each huge block */
 #define ZMM_LIMIT_BYTES_DEFAULT (SIZE_MAX >> 1)
 #define ZMM_FRONT_STEPS 2u /* a chunk found after more steps than this ... */
 #define ZMM_FRONT_PAGES 8u /* ... for a run shorter than this moves to the front */
 #define ZMM_DELETE_COUNT_MAX 4u
-#define ZMM_QUARANTINE_SLOTS 128u /* freed slots of a bin that wait before they are used again */
-#define ZMM_QUARANTINE_RUNS 32u   /* freed large blocks that do */
+#define ZMM_QUARANTINE_SLOTS 128u     /* freed slots of a bin that wait before they are used again */
+#define ZMM_QUARANTINE_RUNS 32u       /* freed large blocks that do */
 #define ZMM_QUARANTINE_RUN_PAGES 512u /* and their pages together, at most */
-#define ZMM_REST_CHUNKS 64u /* chunk addresses that rest before one is used again (levels with trims) */
-#define ZMM_HUGE_STEPS_MAX 100000u /* a report does not follow a broken list for ever */
+#define ZMM_REST_CHUNKS 64u           /* chunk addresses that rest before one is used again (levels with trims) */
+#define ZMM_HUGE_STEPS_MAX 100000u    /* a report does not follow a broken list for ever */
 
 /* ---- derived: change the numbers above, never these ------------------------------------------------------------- */
 

@@ -68,8 +68,8 @@ typedef uint64_t position;
 typedef struct ground_tables {
     uintptr_t base;        /* of the reserved range; 0 until the first heap */
     size_t range_granules; /* of its front that has words and records: a wild address beyond is simply not ours */
-    page_word *words;   /* by position >> 12 */
-    uint64_t *live;     /* by position >> 9, bit (position >> 3) % 64; NULL at level fast */
+    page_word *words;      /* by position >> 12 */
+    uint64_t *live;        /* by position >> 9, bit (position >> 3) % 64; NULL at level fast */
     /* The same tables, shifted so that an address in the range indexes them without subtracting the base first: the
      * fast paths wait for these loads. */
     uintptr_t words_by_address, live_by_address;
@@ -165,8 +165,7 @@ static inline uint64_t *live_word_of_address(const void *address) {
 #endif
 /* For an address in the range. */
 static inline const page_word *page_word_of_address(const void *address) {
-    return (const page_word *)(ground.words_by_address +
-                               ((uintptr_t)address >> ZMM_PAGE_SHIFT) * sizeof(page_word));
+    return (const page_word *)(ground.words_by_address + ((uintptr_t)address >> ZMM_PAGE_SHIFT) * sizeof(page_word));
 }
 
 /* ---- storage.c: where one heap's chunks and huge mappings come from: its handlers, or the kernel ------------------ */

@@ -224,8 +224,9 @@ static bool diagnose_huge(zmm_panic *report) {
             report->block_bytes = record->size_bytes;
             report->block_is_live = true;
             report->mapping_index = record->mapping_index;
-            report->hint = offset != 0 ? "the address lies inside a huge block: pass the address that the allocation returned"
-                                       : NULL;
+            report->hint = offset != 0
+                               ? "the address lies inside a huge block: pass the address that the allocation returned"
+                               : NULL;
             return true;
         }
     }
@@ -258,7 +259,8 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
         report->hint = "the length given to strndup is more than the source block has left";
     }
     if (reason == PANIC_OVERRUN) {
-        report->hint = "more was written than the block was asked for, or something was written before the block above it";
+        report->hint =
+            "more was written than the block was asked for, or something was written before the block above it";
     }
     if (reason == PANIC_FREED_WRITTEN) {
         report->hint = "a pointer was used after its block was freed";

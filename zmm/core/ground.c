@@ -17,10 +17,10 @@ ZMM_INTERNAL ground_tables ground;
 ZMM_INTERNAL uint64_t page_word_secret;
 
 typedef struct ground_zone {
-    uint32_t first_slot, end_slot; /* the records of the zone */
-    uint32_t fresh_slot;           /* never used from here on */
-    uint32_t committed_slot;       /* records exist below this */
-    uint32_t free_list;            /* slot index + 1 of an unused record; 0: none */
+    uint32_t first_slot, end_slot;  /* the records of the zone */
+    uint32_t fresh_slot;            /* never used from here on */
+    uint32_t committed_slot;        /* records exist below this */
+    uint32_t free_list;             /* slot index + 1 of an unused record; 0: none */
     uint32_t free_last, free_count; /* its end and length: with trims it is a queue, so that addresses rest */
 } ground_zone;
 
@@ -180,8 +180,7 @@ static uint32_t ground_foreign_home(uintptr_t chunk_address) {
 /* The table entry that holds the chunk, or the empty one where it would go. */
 static uint32_t ground_foreign_entry(uintptr_t chunk_address) {
     uint32_t entry = ground_foreign_home(chunk_address);
-    while (ground_foreign_table[entry] != 0 &&
-           ground.records[ground_foreign_table[entry] - 1].base != chunk_address) {
+    while (ground_foreign_table[entry] != 0 && ground.records[ground_foreign_table[entry] - 1].base != chunk_address) {
         entry = (entry + 1) % ZMM_FOREIGN_TABLE_SLOTS;
     }
     return entry;

@@ -95,9 +95,8 @@ static void kernel_decommit(void *address, size_t size_bytes) {
 }
 
 static void *kernel_map(size_t size_bytes, size_t alignment_bytes) {
-    void *memory = KERNEL_GUARD_BYTES > 0
-                       ? kernel_map_guarded(size_bytes, alignment_bytes)
-                       : kernel_map_aligned(size_bytes, alignment_bytes, PROT_READ | PROT_WRITE, 0);
+    void *memory = KERNEL_GUARD_BYTES > 0 ? kernel_map_guarded(size_bytes, alignment_bytes)
+                                          : kernel_map_aligned(size_bytes, alignment_bytes, PROT_READ | PROT_WRITE, 0);
     if (memory == NULL) {
         kernel_complain("mmap");
     }

@@ -65,9 +65,9 @@ static inline uint32_t page_word_back_pages(page_word word) {
 typedef struct chunk_record chunk_record;
 struct chunk_record {
     _Alignas(128) zmm_heap *heap; /* so that a group of records fills whole pages */
-    chunk_record *next, *prev; /* the heap's ring from its main chunk; in the cache only next, NULL at the end */
-    uintptr_t base;            /* address of the chunk */
-    uint32_t slot_index;       /* of this record in the ground's tables */
+    chunk_record *next, *prev;    /* the heap's ring from its main chunk; in the cache only next, NULL at the end */
+    uintptr_t base;               /* address of the chunk */
+    uint32_t slot_index;          /* of this record in the ground's tables */
     uint32_t mapping_index;
     uint32_t free_pages;
     uint32_t free_tail; /* at least 1 + the first page of every run; everything from it on was free when it was set */
@@ -76,7 +76,8 @@ struct chunk_record {
     uint64_t free_map[ZMM_MAP_WORDS];
     uint16_t free_slots[ZMM_CHUNK_PAGES]; /* by first page of a small run; scratch of gc and check, else 0 */
 };
-static_assert(sizeof(chunk_record) * ZMM_RECORD_GROUP_CHUNKS % ZMM_PAGE_BYTES == 0, "a group of records is whole pages");
+static_assert(sizeof(chunk_record) * ZMM_RECORD_GROUP_CHUNKS % ZMM_PAGE_BYTES == 0,
+              "a group of records is whole pages");
 
 /* ---- huge blocks -------------------------------------------------------------------------------------------------- */
 
@@ -113,14 +114,14 @@ struct zmm_heap {
      * ones, and everything that is no bin, have PAGE_WORD_NONE. */
     page_word small_words[256];
     size_t small_bytes_max; /* 3072; 0 in the heap that stands for "none yet", so that one test serves both */
-    uint64_t link_key; /* seals the links of free slots; new with each request */
+    uint64_t link_key;      /* seals the links of free slots; new with each request */
     void *free_slot[ZMM_BIN_COUNT];
     void *free_tiny; /* the head of bin 0 where links are sealed; then free_slot[0] stays NULL */
 
     size_t real_size_bytes; /* 2 MiB * (chunk_count + cached_count) + the huge blocks */
     size_t real_peak_bytes;
     size_t limit_bytes;
-    size_t limit_twin; /* the complement of the limit: a limit that somebody wrote to is not obeyed */
+    size_t limit_twin;  /* the complement of the limit: a limit that somebody wrote to is not obeyed */
     size_t drift_bytes; /* edition php-8.2: size raised for small blocks that were then refused */
     zmm_edition edition;
 
@@ -145,9 +146,9 @@ struct zmm_heap {
     zmm_storage *storage;
     size_t storage_data_bytes;
 
-    uint64_t trim_key; /* seals what lies around blocks; kept for the heap's life */
+    uint64_t trim_key;    /* seals what lies around blocks; kept for the heap's life */
     uint64_t order_state; /* of the order in which slots are handed out (levels with trims) */
-    bool wipes; /* freed blocks are zeroed, and looked at again when they leave quarantine */
+    bool wipes;           /* freed blocks are zeroed, and looked at again when they leave quarantine */
     quarantine *waiting;
 
     zmm_refusal refusal;

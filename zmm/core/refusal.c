@@ -10,7 +10,8 @@ static ZMM_COLD void refuse(zmm_heap *heap, zmm_refusal refusal) {
 }
 
 ZMM_INTERNAL void refuse_limit(zmm_heap *heap, size_t tried_bytes) {
-    refuse(heap, (zmm_refusal){.kind = ZMM_REFUSAL_LIMIT, .tried_bytes = tried_bytes, .limit_bytes = heap->limit_bytes});
+    refuse(heap,
+           (zmm_refusal){.kind = ZMM_REFUSAL_LIMIT, .tried_bytes = tried_bytes, .limit_bytes = heap->limit_bytes});
 }
 
 ZMM_INTERNAL void refuse_system(zmm_heap *heap, size_t tried_bytes) {
@@ -23,8 +24,8 @@ ZMM_INTERNAL void refuse_overflow2(zmm_heap *heap, size_t left, size_t right) {
 }
 
 ZMM_INTERNAL void refuse_overflow3(zmm_heap *heap, size_t count, size_t size_bytes, size_t offset_bytes) {
-    refuse(heap,
-           (zmm_refusal){.kind = ZMM_REFUSAL_OVERFLOW, .factors = {count, size_bytes, offset_bytes}, .factor_count = 3});
+    refuse(heap, (zmm_refusal){
+                     .kind = ZMM_REFUSAL_OVERFLOW, .factors = {count, size_bytes, offset_bytes}, .factor_count = 3});
 }
 
 ZMM_PUBLIC size_t zmm_refusal_text(const zmm_refusal *refusal, char *text, size_t text_bytes) {

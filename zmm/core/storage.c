@@ -42,7 +42,7 @@ ZMM_INTERNAL void storage_chunk_release(zmm_heap *heap, chunk_record *chunk) {
 
 ZMM_INTERNAL void *storage_huge_acquire(zmm_heap *heap, size_t size_bytes) {
     return heap->storage != NULL ? heap->storage->handlers.chunk_alloc(heap->storage, size_bytes, ZMM_CHUNK_BYTES)
-                             : kernel()->map(size_bytes, ZMM_CHUNK_BYTES);
+                                 : kernel()->map(size_bytes, ZMM_CHUNK_BYTES);
 }
 
 ZMM_INTERNAL void storage_huge_release(zmm_heap *heap, void *block, size_t size_bytes) {

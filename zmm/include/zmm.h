@@ -65,7 +65,7 @@ typedef struct zmm_options {
     zmm_edition edition;
     size_t limit_bytes;                   /* 0: no limit (SIZE_MAX >> 1) */
     const zmm_storage_handlers *handlers; /* NULL: memory from the kernel */
-    const void *storage_data;             /* copied behind the storage record when storage_data_bytes > 0 and it is not NULL */
+    const void *storage_data; /* copied for the handlers when storage_data_bytes > 0, else passed on as it is */
     size_t storage_data_bytes;
     bool wipes; /* level hardened: freed blocks are zeroed, and writes into them found later (also: ZMM_WIPE=1) */
 } zmm_options;
@@ -158,7 +158,7 @@ typedef struct zmm_chunk_view {
 
 typedef struct zmm_run_view {
     uint32_t mapping_index, page_index, page_count;
-    int32_t bin_index;    /* -1: one large block */
+    int32_t bin_index;   /* -1: one large block */
     uint32_t free_slots; /* of a bin's run */
 } zmm_run_view;
 
@@ -284,12 +284,12 @@ ZMM_API void *zmm_test_meta(zmm_heap *heap, const char *kind, const void *block)
 /* Every request to the operating system goes through this table. A replacement stands in before the first heap is
  * made (it is read by all later calls); NULL restores the real kernel. Functions return NULL or false on failure. */
 typedef struct zmm_kernel {
-    void *(*reserve)(size_t size_bytes);                         /* addresses only, not accessible, 2 MiB aligned */
+    void *(*reserve)(size_t size_bytes); /* addresses only, not accessible, 2 MiB aligned */
     /* Makes reserved addresses zeroed memory, but for the first guard_bytes, which stay inaccessible. A chunk is
      * committed as 2 MiB with a guard of one page; the allocator's own records are committed without. */
     bool (*commit)(void *address, size_t size_bytes, size_t guard_bytes);
-    void (*decommit)(void *address, size_t size_bytes);          /* gives the memory back, keeps the addresses */
-    void *(*map)(size_t size_bytes, size_t alignment_bytes);     /* zeroed memory of its own; huge blocks ask for an
+    void (*decommit)(void *address, size_t size_bytes);      /* gives the memory back, keeps the addresses */
+    void *(*map)(size_t size_bytes, size_t alignment_bytes); /* zeroed memory of its own; huge blocks ask for an
                                                                     alignment of 2 MiB, records for 4096 */
     void (*unmap)(void *address, size_t size_bytes);
     bool (*extend)(void *address, size_t old_bytes, size_t new_bytes); /* in place only */

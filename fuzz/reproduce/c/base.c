@@ -51,20 +51,18 @@ static bool target_limit(uint64_t limit_bytes);
 static uint64_t target_gc(void);
 static void target_reset_peak(void);
 static void target_request_end(void);
-static const char *target_check(void); /* the id of a broken invariant, or NULL */
+static const char *target_check(void);      /* the id of a broken invariant, or NULL */
 static void target_look(const void *block); /* fills in seen's place and counters */
 
 /* ---- the verdict ---- */
 
-static _Noreturn void differs(const char *field, const char *expected, const char *actual)
-{
+static _Noreturn void differs(const char *field, const char *expected, const char *actual) {
     printf("step %lu: %s expected %s, got %s\n", step_number, field, expected, actual);
     (void)fflush(stdout);
     _exit(1);
 }
 
-__attribute__((unused)) static void expect_number(const char *field, uint64_t expected, uint64_t actual)
-{
+__attribute__((unused)) static void expect_number(const char *field, uint64_t expected, uint64_t actual) {
     char texts[2][32];
     if (expected != actual) {
         (void)snprintf(texts[0], sizeof texts[0], "%llu", (unsigned long long)expected);
@@ -73,8 +71,7 @@ __attribute__((unused)) static void expect_number(const char *field, uint64_t ex
     }
 }
 
-__attribute__((unused)) static void expect_average(double expected, double actual)
-{
+__attribute__((unused)) static void expect_average(double expected, double actual) {
     char texts[2][64];
     if (memcmp(&expected, &actual, sizeof expected) != 0) {
         (void)snprintf(texts[0], sizeof texts[0], "%.17g", expected);
@@ -83,25 +80,22 @@ __attribute__((unused)) static void expect_average(double expected, double actua
     }
 }
 
-__attribute__((unused)) static void expect_status(unsigned expected)
-{
+__attribute__((unused)) static void expect_status(unsigned expected) {
     if (expected != seen.status) {
         differs("status", status_words[expected], status_words[seen.status]);
     }
 }
 
-static void place_text(char *text, size_t text_bytes, uint32_t mapping, uint64_t offset)
-{
+static void place_text(char *text, size_t text_bytes, uint32_t mapping, uint64_t offset) {
     if (mapping == NO_MAPPING) {
         (void)snprintf(text, text_bytes, "no block");
     } else {
-        (void)snprintf(text, text_bytes, "mapping %u, page %u + %u bytes", (unsigned)mapping,
-                       (unsigned)(offset / 4096), (unsigned)(offset % 4096));
+        (void)snprintf(text, text_bytes, "mapping %u, page %u + %u bytes", (unsigned)mapping, (unsigned)(offset / 4096),
+                       (unsigned)(offset % 4096));
     }
 }
 
-__attribute__((unused)) static void expect_place(uint32_t mapping, uint64_t offset)
-{
+__attribute__((unused)) static void expect_place(uint32_t mapping, uint64_t offset) {
     char texts[2][80];
     if (mapping != seen.mapping || offset != seen.offset) {
         place_text(texts[0], sizeof texts[0], mapping, offset);
@@ -113,8 +107,7 @@ __attribute__((unused)) static void expect_place(uint32_t mapping, uint64_t offs
 /* The expectations of the diverging step, and its number, are generated. */
 static void compare(void);
 
-static void died(int signal_number)
-{
+static void died(int signal_number) {
     char text[128];
     const char *name = signal_number == SIGSEGV   ? "SIGSEGV"
                        : signal_number == SIGBUS  ? "SIGBUS"
@@ -129,8 +122,7 @@ static void died(int signal_number)
     _exit(1);
 }
 
-static void catch_signals(void)
-{
+static void catch_signals(void) {
     static unsigned char stack[1 << 16];
     stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
     struct sigaction action = {.sa_handler = died, .sa_flags = SA_ONSTACK};
@@ -143,8 +135,7 @@ static void catch_signals(void)
 
 /* ---- CRC-32 (zlib's) ---- */
 
-__attribute__((unused)) static uint32_t crc_extend(uint32_t crc, const void *bytes, size_t length)
-{
+__attribute__((unused)) static uint32_t crc_extend(uint32_t crc, const void *bytes, size_t length) {
     const unsigned char *byte = bytes;
     crc = ~crc;
     while (length-- > 0) {
@@ -158,8 +149,7 @@ __attribute__((unused)) static uint32_t crc_extend(uint32_t crc, const void *byt
 
 /* ---- patterns ---- */
 
-static unsigned char pattern_byte(uint64_t seed, uint64_t offset)
-{
+static unsigned char pattern_byte(uint64_t seed, uint64_t offset) {
     uint64_t x = (seed + offset / 8) * 0x9E3779B97F4A7C15ULL;
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL;
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
@@ -170,25 +160,21 @@ static unsigned char pattern_byte(uint64_t seed, uint64_t offset)
 /* Blocks of more than twice this are patterned and looked at only at both ends. */
 enum { EDGE_BYTES = 4096 };
 
-static bool covered(uint64_t requested_bytes, uint64_t offset)
-{
+static bool covered(uint64_t requested_bytes, uint64_t offset) {
     return requested_bytes <= 2 * EDGE_BYTES || offset < EDGE_BYTES || offset >= requested_bytes - EDGE_BYTES;
 }
 
 /* The covered offset behind `offset`. */
-static uint64_t next_covered(uint64_t requested_bytes, uint64_t offset)
-{
+static uint64_t next_covered(uint64_t requested_bytes, uint64_t offset) {
     offset++;
     return covered(requested_bytes, offset) ? offset : requested_bytes - EDGE_BYTES;
 }
 
-static bool written(const struct label *label, uint64_t offset)
-{
+static bool written(const struct label *label, uint64_t offset) {
     return offset >= label->write_offset && offset - label->write_offset < label->write_bytes;
 }
 
-static void fill(struct label *label)
-{
+static void fill(struct label *label) {
     label->seed = (uint64_t)step_number << 20;
     label->write_bytes = 0;
     for (uint64_t i = 0; i < label->requested_bytes; i = next_covered(label->requested_bytes, i)) {
@@ -197,8 +183,7 @@ static void fill(struct label *label)
 }
 
 /* Looks at the first `kept_bytes` of `block`, which must be what `label` says. */
-static void check_bytes(const struct label *label, const unsigned char *block, uint64_t kept_bytes)
-{
+static void check_bytes(const struct label *label, const unsigned char *block, uint64_t kept_bytes) {
     bool good = true;
     for (uint64_t i = 0; i < kept_bytes && good; i = next_covered(label->requested_bytes, i)) {
         good = written(label, i) || block[i] == pattern_byte(label->seed, i);
@@ -211,8 +196,7 @@ static void check_bytes(const struct label *label, const unsigned char *block, u
     }
 }
 
-static void check_all_bytes(void)
-{
+static void check_all_bytes(void) {
     for (size_t i = 0; i < LABEL_COUNT; i++) {
         if (labels[i].block != NULL) {
             check_bytes(&labels[i], labels[i].block, labels[i].requested_bytes);
@@ -222,8 +206,7 @@ static void check_all_bytes(void)
 
 /* ---- steps ---- */
 
-static void begin_step(void)
-{
+static void begin_step(void) {
     step_number++;
     (void)alarm(20);
     memset(&seen, 0, sizeof seen);
@@ -231,8 +214,7 @@ static void begin_step(void)
     seen.status = STATUS_DONE;
 }
 
-static void end_step(const struct label *label)
-{
+static void end_step(const struct label *label) {
     const void *block = label != NULL ? label->block : NULL;
     seen.mapping = NO_MAPPING;
     seen.block_bytes = block != NULL ? label->block_bytes : 0;
@@ -242,14 +224,12 @@ static void end_step(const struct label *label)
     }
 }
 
-static void skip(const struct label *label)
-{
+static void skip(const struct label *label) {
     seen.status = STATUS_SKIPPED;
     end_step(label);
 }
 
-static void refused(const struct label *label)
-{
+static void refused(const struct label *label) {
     seen.status = refusal.status;
     seen.refused_bytes = refusal.tried_bytes;
     seen.text_crc = refusal.text[0] != 0 ? crc_extend(0, refusal.text, strlen(refusal.text)) : 0;
@@ -257,8 +237,7 @@ static void refused(const struct label *label)
 }
 
 /* What is true of a block of any allocator. */
-static void hold(struct label *label, void *block, uint64_t requested_bytes)
-{
+static void hold(struct label *label, void *block, uint64_t requested_bytes) {
     uintptr_t begin = (uintptr_t)block;
     uint64_t block_bytes = target_block_bytes(block, requested_bytes);
     char texts[2][48];
@@ -272,8 +251,7 @@ static void hold(struct label *label, void *block, uint64_t requested_bytes)
     }
     for (size_t i = 0; i < LABEL_COUNT; i++) {
         uintptr_t other = (uintptr_t)labels[i].block;
-        if (other != 0 && &labels[i] != label && begin < other + labels[i].block_bytes &&
-            other < begin + block_bytes) {
+        if (other != 0 && &labels[i] != label && begin < other + labels[i].block_bytes && other < begin + block_bytes) {
             differs("place", "a place of its own", "a block that overlaps another");
         }
     }
@@ -282,8 +260,7 @@ static void hold(struct label *label, void *block, uint64_t requested_bytes)
     label->block_bytes = block_bytes;
 }
 
-static void finish_made(struct label *label, void *block, uint64_t requested_bytes)
-{
+static void finish_made(struct label *label, void *block, uint64_t requested_bytes) {
     if (block == NULL) {
         refused(label);
         return;
@@ -296,8 +273,7 @@ static void finish_made(struct label *label, void *block, uint64_t requested_byt
 /* What is asked for, cut to 64 bits: a product that overflows is refused, so nothing uses it. */
 #define TOTAL(count, size, offset) ((uint64_t)(count) * (uint64_t)(size) + (uint64_t)(offset))
 
-__attribute__((unused)) static void step_alloc(int index, uint64_t size)
-{
+__attribute__((unused)) static void step_alloc(int index, uint64_t size) {
     struct label *label = &labels[index];
     begin_step();
     if (label->block != NULL) {
@@ -307,8 +283,7 @@ __attribute__((unused)) static void step_alloc(int index, uint64_t size)
     finish_made(label, target_alloc(size), size);
 }
 
-__attribute__((unused)) static void step_calloc(int index, uint64_t count, uint64_t size)
-{
+__attribute__((unused)) static void step_calloc(int index, uint64_t count, uint64_t size) {
     struct label *label = &labels[index];
     begin_step();
     if (label->block != NULL) {
@@ -325,8 +300,7 @@ __attribute__((unused)) static void step_calloc(int index, uint64_t count, uint6
     finish_made(label, block, total);
 }
 
-__attribute__((unused)) static void step_safe_alloc(int index, uint64_t count, uint64_t size, uint64_t offset)
-{
+__attribute__((unused)) static void step_safe_alloc(int index, uint64_t count, uint64_t size, uint64_t offset) {
     struct label *label = &labels[index];
     begin_step();
     if (label->block != NULL) {
@@ -337,8 +311,7 @@ __attribute__((unused)) static void step_safe_alloc(int index, uint64_t count, u
 }
 
 /* `copy_bytes` is what a block that moves takes along at most. */
-static void finish_resized(struct label *label, void *block, uint64_t requested_bytes, uint64_t copy_bytes)
-{
+static void finish_resized(struct label *label, void *block, uint64_t requested_bytes, uint64_t copy_bytes) {
     if (block == NULL) {
         refused(label);
         return;
@@ -350,8 +323,7 @@ static void finish_resized(struct label *label, void *block, uint64_t requested_
     finish_made(label, block, requested_bytes);
 }
 
-static struct label *begin_resize(int index)
-{
+static struct label *begin_resize(int index) {
     struct label *label = &labels[index];
     begin_step();
     if (label->block != NULL) {
@@ -360,35 +332,30 @@ static struct label *begin_resize(int index)
     return label;
 }
 
-__attribute__((unused)) static void step_realloc(int index, uint64_t size)
-{
+__attribute__((unused)) static void step_realloc(int index, uint64_t size) {
     struct label *label = begin_resize(index);
     finish_resized(label, target_realloc(label->block, size), size, UINT64_MAX);
 }
 
-__attribute__((unused)) static void step_realloc2(int index, uint64_t size, uint64_t copy)
-{
+__attribute__((unused)) static void step_realloc2(int index, uint64_t size, uint64_t copy) {
     struct label *label = begin_resize(index);
     finish_resized(label, target_realloc2(label->block, size, copy), size, copy);
 }
 
-__attribute__((unused)) static void step_safe_realloc(int index, uint64_t count, uint64_t size, uint64_t offset)
-{
+__attribute__((unused)) static void step_safe_realloc(int index, uint64_t count, uint64_t size, uint64_t offset) {
     struct label *label = begin_resize(index);
     void *block = target_safe_realloc(label->block, count, size, offset);
     finish_resized(label, block, TOTAL(count, size, offset), UINT64_MAX);
 }
 
-static void finish_copied(struct label *label, char *block, const char *text, uint64_t length)
-{
+static void finish_copied(struct label *label, char *block, const char *text, uint64_t length) {
     if (block != NULL && (memcmp(block, text, length) != 0 || block[length] != 0)) {
         differs("contents", "the text", "other bytes");
     }
     finish_made(label, block, length + 1);
 }
 
-__attribute__((unused)) static void step_strdup(int index, const char *text)
-{
+__attribute__((unused)) static void step_strdup(int index, const char *text) {
     struct label *label = &labels[index];
     begin_step();
     if (label->block != NULL) {
@@ -398,8 +365,7 @@ __attribute__((unused)) static void step_strdup(int index, const char *text)
     finish_copied(label, target_strdup(text), text, strlen(text));
 }
 
-__attribute__((unused)) static void step_strndup(int index, const char *text, uint64_t length)
-{
+__attribute__((unused)) static void step_strndup(int index, const char *text, uint64_t length) {
     struct label *label = &labels[index];
     begin_step();
     if (label->block != NULL || (length > strlen(text) && length < (uint64_t)1 << 48)) {
@@ -409,8 +375,7 @@ __attribute__((unused)) static void step_strndup(int index, const char *text, ui
     finish_copied(label, target_strndup(text, length), text, length);
 }
 
-__attribute__((unused)) static void step_free(int index)
-{
+__attribute__((unused)) static void step_free(int index) {
     struct label *label = &labels[index];
     begin_step();
     if (label->block != NULL) {
@@ -421,8 +386,7 @@ __attribute__((unused)) static void step_free(int index)
     end_step(label);
 }
 
-__attribute__((unused)) static void step_write(int index, uint64_t offset, uint64_t length, uint64_t seed)
-{
+__attribute__((unused)) static void step_write(int index, uint64_t offset, uint64_t length, uint64_t seed) {
     struct label *label = &labels[index];
     begin_step();
     if (label->block == NULL || length > 1 << 20 || offset > label->requested_bytes ||
@@ -444,29 +408,25 @@ __attribute__((unused)) static void step_write(int index, uint64_t offset, uint6
     end_step(label);
 }
 
-__attribute__((unused)) static void step_limit(uint64_t limit_bytes)
-{
+__attribute__((unused)) static void step_limit(uint64_t limit_bytes) {
     begin_step();
     seen.value = target_limit(limit_bytes);
     end_step(NULL);
 }
 
-__attribute__((unused)) static void step_gc(void)
-{
+__attribute__((unused)) static void step_gc(void) {
     begin_step();
     seen.value = target_gc();
     end_step(NULL);
 }
 
-__attribute__((unused)) static void step_reset_peak(void)
-{
+__attribute__((unused)) static void step_reset_peak(void) {
     begin_step();
     target_reset_peak();
     end_step(NULL);
 }
 
-__attribute__((unused)) static void step_request_end(void)
-{
+__attribute__((unused)) static void step_request_end(void) {
     begin_step();
     check_all_bytes();
     target_request_end();
@@ -476,8 +436,7 @@ __attribute__((unused)) static void step_request_end(void)
     end_step(NULL);
 }
 
-__attribute__((unused)) static void step_check(void)
-{
+__attribute__((unused)) static void step_check(void) {
     begin_step();
     check_all_bytes();
     const char *broken = target_check();

@@ -3,8 +3,7 @@
 
 static uint32_t digest;
 
-static void digest_word(uint64_t word)
-{
+static void digest_word(uint64_t word) {
     digest = crc_extend(digest, &word, sizeof word);
 }
 

@@ -1,16 +1,14 @@
 
 /* ---- the process: opens the heap, performs the steps, closes it ------------------------------------------------- */
 
-static void close_heap(void)
-{
+static void close_heap(void) {
     begin_step();
     check_all_bytes();
     target_close();
     end_step(NULL);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     const char *library = argc > 1 ? argv[1] : DEFAULT_LIBRARY;
     if (library[0] == 0) {
         fprintf(stderr, "usage: %s LIBRARY\n", argv[0]);

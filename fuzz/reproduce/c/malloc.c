@@ -10,8 +10,7 @@ static struct {
 } library_calls;
 
 /* A function that the library has itself: one that it only uses comes from somewhere else. */
-static void *own_function(void *handle, const char *name)
-{
+static void *own_function(void *handle, const char *name) {
     struct link_map *map = NULL;
     Dl_info info;
     void *found = dlsym(handle, name);
@@ -20,8 +19,7 @@ static void *own_function(void *handle, const char *name)
     return own ? found : NULL;
 }
 
-static bool target_load(const char *library)
-{
+static bool target_load(const char *library) {
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL) {
         fprintf(stderr, "cannot load a malloc library: %s\n", dlerror());
@@ -48,29 +46,25 @@ static bool target_load(const char *library)
     return true;
 }
 
-static bool target_open(void)
-{
+static bool target_open(void) {
     return true;
 }
 
-static void free_all(void)
-{
+static void free_all(void) {
     for (size_t i = 0; i < LABEL_COUNT; i++) {
         library_calls.free(labels[i].block);
         labels[i].block = NULL;
     }
 }
 
-static void target_close(void)
-{
+static void target_close(void) {
     free_all();
 }
 
 /* No machine is too small for less than this. */
 #define GREAT_REQUEST_BYTES ((uint64_t)1 << 26)
 
-static void *answer(void *block, uint64_t size)
-{
+static void *answer(void *block, uint64_t size) {
     if (block == NULL) {
         refusal.status = STATUS_SYSTEM;
         refusal.tried_bytes = size;
@@ -82,13 +76,11 @@ static void *answer(void *block, uint64_t size)
 }
 
 /* A size of 0 may be answered with NULL, which is no refusal; so it is never asked for. */
-static uint64_t at_least_one(uint64_t size)
-{
+static uint64_t at_least_one(uint64_t size) {
     return size > 0 ? size : 1;
 }
 
-static bool overflows(uint64_t count, uint64_t size, uint64_t offset)
-{
+static bool overflows(uint64_t count, uint64_t size, uint64_t offset) {
     uint64_t total;
     bool overflow = __builtin_mul_overflow(count, size, &total) || __builtin_add_overflow(total, offset, &total);
     if (overflow) {
@@ -97,13 +89,11 @@ static bool overflows(uint64_t count, uint64_t size, uint64_t offset)
     return overflow;
 }
 
-static void *target_alloc(uint64_t size)
-{
+static void *target_alloc(uint64_t size) {
     return answer(library_calls.malloc(at_least_one(size)), size);
 }
 
-static void *target_calloc(uint64_t count, uint64_t size)
-{
+static void *target_calloc(uint64_t count, uint64_t size) {
     if (!overflows(count, size, 0)) {
         return count * size == 0 ? answer(library_calls.calloc(1, 1), 0)
                                  : answer(library_calls.calloc(count, size), count * size);
@@ -114,29 +104,24 @@ static void *target_calloc(uint64_t count, uint64_t size)
     return NULL;
 }
 
-static void *target_safe_alloc(uint64_t count, uint64_t size, uint64_t offset)
-{
+static void *target_safe_alloc(uint64_t count, uint64_t size, uint64_t offset) {
     return overflows(count, size, offset) ? NULL : target_alloc(TOTAL(count, size, offset));
 }
 
-static void *target_realloc(void *block, uint64_t size)
-{
+static void *target_realloc(void *block, uint64_t size) {
     return answer(library_calls.realloc(block, at_least_one(size)), size);
 }
 
-static void *target_realloc2(void *block, uint64_t size, uint64_t copy)
-{
+static void *target_realloc2(void *block, uint64_t size, uint64_t copy) {
     (void)copy; /* may copy more than it has to */
     return target_realloc(block, size);
 }
 
-static void *target_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset)
-{
+static void *target_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset) {
     return overflows(count, size, offset) ? NULL : target_realloc(block, TOTAL(count, size, offset));
 }
 
-static void *target_strndup(const char *text, uint64_t length)
-{
+static void *target_strndup(const char *text, uint64_t length) {
     char *copy = overflows(1, length, 1) ? NULL : target_alloc(length + 1);
     if (copy != NULL) {
         memcpy(copy, text, length);
@@ -145,51 +130,42 @@ static void *target_strndup(const char *text, uint64_t length)
     return copy;
 }
 
-static void *target_strdup(const char *text)
-{
+static void *target_strdup(const char *text) {
     return target_strndup(text, strlen(text));
 }
 
-static void target_free(void *block)
-{
+static void target_free(void *block) {
     library_calls.free(block);
 }
 
-static uint64_t target_block_bytes(void *block, uint64_t requested_bytes)
-{
+static uint64_t target_block_bytes(void *block, uint64_t requested_bytes) {
     return library_calls.usable_size != NULL ? library_calls.usable_size(block) : requested_bytes;
 }
 
 /* Malloc libraries have no limit, no gc and no counters. */
-static bool target_limit(uint64_t limit_bytes)
-{
+static bool target_limit(uint64_t limit_bytes) {
     (void)limit_bytes;
     seen.status = STATUS_SKIPPED;
     return false;
 }
 
-static uint64_t target_gc(void)
-{
+static uint64_t target_gc(void) {
     seen.status = STATUS_SKIPPED;
     return 0;
 }
 
-static void target_reset_peak(void)
-{
+static void target_reset_peak(void) {
     seen.status = STATUS_SKIPPED;
 }
 
-static void target_request_end(void)
-{
+static void target_request_end(void) {
     free_all();
 }
 
-static const char *target_check(void)
-{
+static const char *target_check(void) {
     return NULL;
 }
 
-static void target_look(const void *block)
-{
+static void target_look(const void *block) {
     (void)block;
 }

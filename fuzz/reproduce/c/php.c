@@ -26,30 +26,26 @@ static const struct layout *layout;
 static void *heap;
 static jmp_buf escape;
 
-static uint64_t field_u64(const void *object, uint32_t offset)
-{
+static uint64_t field_u64(const void *object, uint32_t offset) {
     uint64_t value;
     memcpy(&value, (const char *)object + offset, sizeof value);
     return value;
 }
 
-static uint32_t field_u32(const void *object, uint32_t offset)
-{
+static uint32_t field_u32(const void *object, uint32_t offset) {
     uint32_t value;
     memcpy(&value, (const char *)object + offset, sizeof value);
     return value;
 }
 
-__attribute__((unused)) static const void *field_pointer(const void *object, uint32_t offset)
-{
+__attribute__((unused)) static const void *field_pointer(const void *object, uint32_t offset) {
     const void *value;
     memcpy(&value, (const char *)object + offset, sizeof value);
     return value;
 }
 
 /* Stands in for PHP's own zend_error_noreturn: notes the sentence and leaves the call. */
-static _Noreturn void on_error(int type, const char *format, ...)
-{
+static _Noreturn void on_error(int type, const char *format, ...) {
     (void)type;
     va_list arguments;
     va_list copy;
@@ -70,16 +66,14 @@ static _Noreturn void on_error(int type, const char *format, ...)
 }
 
 /* Stands in for _zend_bailout where PHP's allocator calls it. */
-static _Noreturn void on_bailout(const char *file, uint32_t line)
-{
+static _Noreturn void on_bailout(const char *file, uint32_t line) {
     (void)file;
     (void)line;
     longjmp(escape, 1);
 }
 
 #if KERNEL_STORAGE
-static void *on_mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
-{
+static void *on_mmap(void *address, size_t size, int protection, int flags, int file, off_t offset) {
     if (address != NULL || file != -1) {
         return mmap(address, size, protection, flags, file, offset);
     }
@@ -90,8 +84,7 @@ static void *on_mmap(void *address, size_t size, int protection, int flags, int 
     return mapping != NULL ? mapping : MAP_FAILED;
 }
 
-static int on_munmap(void *address, size_t size)
-{
+static int on_munmap(void *address, size_t size) {
     struct mapping *mapping = mapping_of(address);
     if (mapping == NULL) {
         return munmap(address, size);
@@ -105,8 +98,7 @@ static int on_munmap(void *address, size_t size)
     return 0;
 }
 
-static void *on_mremap(void *address, size_t old_size, size_t new_size, int flags, ...)
-{
+static void *on_mremap(void *address, size_t old_size, size_t new_size, int flags, ...) {
     (void)flags;
     if (storage_extend(address, old_size, new_size)) {
         return address;
@@ -117,11 +109,10 @@ static void *on_mremap(void *address, size_t old_size, size_t new_size, int flag
 #endif
 
 /* Points the library's calls of the function `name` to `replacement`; returns how many places there were. */
-static int redirect(const ElfW(Addr) base, const ElfW(Dyn) *dynamic, const char *name, void *replacement)
-{
+static int redirect(const ElfW(Addr) base, const ElfW(Dyn) * dynamic, const char *name, void *replacement) {
     const ElfW(Sym) *symbols = NULL;
     const char *strings = NULL;
-    const ElfW(Rela) *tables[2] = {NULL, NULL};
+    const ElfW(Rela) * tables[2] = {NULL, NULL};
     size_t sizes[2] = {0, 0};
     int count = 0;
     for (; dynamic->d_tag != DT_NULL; dynamic++) {
@@ -174,8 +165,7 @@ static int redirect(const ElfW(Addr) base, const ElfW(Dyn) *dynamic, const char 
     return count;
 }
 
-static bool redirect_all(void *handle)
-{
+static bool redirect_all(void *handle) {
     struct link_map *map = NULL;
     void (*const error)(int, const char *, ...) = on_error;
     void (*const bailout)(const char *, uint32_t) = on_bailout;
@@ -202,8 +192,7 @@ static bool redirect_all(void *handle)
     return count > 0;
 }
 
-static bool target_load(const char *library)
-{
+static bool target_load(const char *library) {
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL) {
         fprintf(stderr, "cannot load PHP's library: %s\n", dlerror());
@@ -248,8 +237,7 @@ static bool target_load(const char *library)
     return true;
 }
 
-static bool target_open(void)
-{
+static bool target_open(void) {
 #if KERNEL_STORAGE
     heap = php.startup();
 #else
@@ -264,8 +252,7 @@ static bool target_open(void)
     return true;
 }
 
-static void target_close(void)
-{
+static void target_close(void) {
     php.shutdown(heap, true, true);
     heap = NULL;
     seen.value = live_count;
@@ -274,87 +261,71 @@ static void target_close(void)
 /* Answers NULL when PHP refuses the call. */
 #define CALL(call) return _setjmp(escape) != 0 ? NULL : (void *)(call)
 
-static void *target_alloc(uint64_t size)
-{
+static void *target_alloc(uint64_t size) {
     CALL(php.alloc(size));
 }
 
-static void *target_calloc(uint64_t count, uint64_t size)
-{
+static void *target_calloc(uint64_t count, uint64_t size) {
     CALL(php.calloc(count, size));
 }
 
-static void *target_safe_alloc(uint64_t count, uint64_t size, uint64_t offset)
-{
+static void *target_safe_alloc(uint64_t count, uint64_t size, uint64_t offset) {
     CALL(php.safe_alloc(count, size, offset));
 }
 
-static void *target_realloc(void *block, uint64_t size)
-{
+static void *target_realloc(void *block, uint64_t size) {
     CALL(php.realloc(block, size));
 }
 
-static void *target_realloc2(void *block, uint64_t size, uint64_t copy)
-{
+static void *target_realloc2(void *block, uint64_t size, uint64_t copy) {
     CALL(php.realloc2(block, size, copy));
 }
 
-static void *target_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset)
-{
+static void *target_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset) {
     CALL(php.safe_realloc(block, count, size, offset));
 }
 
-static void *target_strdup(const char *text)
-{
+static void *target_strdup(const char *text) {
     CALL(php.strdup(text));
 }
 
-static void *target_strndup(const char *text, uint64_t length)
-{
+static void *target_strndup(const char *text, uint64_t length) {
     CALL(php.strndup(text, length));
 }
 
-static void target_free(void *block)
-{
+static void target_free(void *block) {
     php.free(block);
 }
 
-static uint64_t target_block_bytes(void *block, uint64_t requested_bytes)
-{
+static uint64_t target_block_bytes(void *block, uint64_t requested_bytes) {
     (void)requested_bytes;
     return php.block_size(block);
 }
 
-static bool target_limit(uint64_t limit_bytes)
-{
+static bool target_limit(uint64_t limit_bytes) {
     return php.set_memory_limit(limit_bytes) == 0;
 }
 
-static uint64_t target_gc(void)
-{
+static uint64_t target_gc(void) {
     return php.gc(heap);
 }
 
-static void target_reset_peak(void)
-{
+static void target_reset_peak(void) {
     php.reset_peak();
 }
 
-static void target_request_end(void)
-{
+static void target_request_end(void) {
     php.shutdown(heap, false, true);
 }
 
-static const char *target_check(void)
-{
+static const char *target_check(void) {
 #if DIGEST
     seen.value = heap_digest();
 #endif
     return NULL;
 }
 
-static void target_look(const void *block)
-{
+static void target_look(const void *block) {
     look_at_place(block);
     if (heap == NULL) {
         return;

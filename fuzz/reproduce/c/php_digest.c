@@ -7,14 +7,12 @@ static const void *field_pointer(const void *object, uint32_t offset);
 static const struct layout *layout;
 static void *heap;
 
-static uint32_t mapping_number(const void *address)
-{
+static uint32_t mapping_number(const void *address) {
     const struct mapping *mapping = mapping_of(address);
     return mapping != NULL ? mapping->number : OUTSIDE_MAPPING;
 }
 
-static void digest_chunk(const unsigned char *chunk)
-{
+static void digest_chunk(const unsigned char *chunk) {
     static const unsigned char bin_pages[BIN_COUNT] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                                        1, 5, 3, 1, 1, 5, 3, 2, 2, 5, 3, 7, 4, 5, 3};
     uint64_t map[8];
@@ -39,8 +37,7 @@ static void digest_chunk(const unsigned char *chunk)
     }
 }
 
-static uint32_t heap_digest(void)
-{
+static uint32_t heap_digest(void) {
     digest = 0;
     const unsigned char *main_chunk = field_pointer(heap, layout->main_chunk);
     const unsigned char *chunk = main_chunk;

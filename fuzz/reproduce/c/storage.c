@@ -17,15 +17,13 @@ static uint64_t fallible_count;
 
 static uint32_t storage_calls, storage_crc;
 
-static void digest_call(uint64_t kind, uint32_t mapping, uint64_t size_bytes, bool granted)
-{
+static void digest_call(uint64_t kind, uint32_t mapping, uint64_t size_bytes, bool granted) {
     uint64_t words[4] = {kind, mapping, size_bytes, granted ? 1 : 0};
     storage_calls++;
     storage_crc = crc_extend(storage_crc, words, sizeof words);
 }
 
-static bool call_must_fail(void)
-{
+static bool call_must_fail(void) {
     fallible_count++;
     for (size_t i = 0; failing_calls[i] != 0; i++) {
         if (failing_calls[i] == fallible_count) {
@@ -35,26 +33,22 @@ static bool call_must_fail(void)
     return false;
 }
 
-static _Noreturn void unusable(const char *why, const char *what)
-{
+static _Noreturn void unusable(const char *why, const char *what) {
     fprintf(stderr, "cannot run: %s%s%s\n", why, what[0] != 0 ? ": " : "", what);
     exit(2);
 }
 
-static uint64_t whole_pages(uint64_t size_bytes)
-{
+static uint64_t whole_pages(uint64_t size_bytes) {
     return (size_bytes + 4095) & ~(uint64_t)4095;
 }
 
-static void *map_reserved(uint64_t size_bytes)
-{
+static void *map_reserved(uint64_t size_bytes) {
     void *address = mmap(NULL, size_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return address == MAP_FAILED ? NULL : address;
 }
 
 /* Addresses that begin at a multiple of 2 MiB. */
-static unsigned char *map_aligned(uint64_t size_bytes)
-{
+static unsigned char *map_aligned(uint64_t size_bytes) {
     unsigned char *address = map_reserved(size_bytes + CHUNK_BYTES);
     if (address == NULL) {
         unusable("no addresses left", "");
@@ -68,11 +62,9 @@ static unsigned char *map_aligned(uint64_t size_bytes)
 }
 
 /* The mapping that an address lies in, NULL when it lies in none. */
-static struct mapping *mapping_of(const void *address)
-{
+static struct mapping *mapping_of(const void *address) {
     for (size_t i = 0; i < STORAGE_LIVE_MAX; i++) {
-        if (mappings[i].base != NULL &&
-            (uintptr_t)address - (uintptr_t)mappings[i].base < mappings[i].size_bytes) {
+        if (mappings[i].base != NULL && (uintptr_t)address - (uintptr_t)mappings[i].base < mappings[i].size_bytes) {
             return &mappings[i];
         }
     }
@@ -80,8 +72,7 @@ static struct mapping *mapping_of(const void *address)
 }
 
 /* Counts a call for a mapping; true when it is granted. */
-static bool grant(uint64_t size_bytes)
-{
+static bool grant(uint64_t size_bytes) {
     bool granted = !call_must_fail() && size_bytes <= STORAGE_BYTES_MAX && live_count < STORAGE_LIVE_MAX;
     if (!granted) {
         digest_call(CALL_ALLOC, NO_MAPPING, size_bytes, false);
@@ -90,8 +81,7 @@ static bool grant(uint64_t size_bytes)
 }
 
 /* Enters a granted mapping, after making its bytes from `guard_bytes` on accessible. */
-static void enter(unsigned char *base, uint64_t size_bytes, uint64_t guard_bytes)
-{
+static void enter(unsigned char *base, uint64_t size_bytes, uint64_t guard_bytes) {
     size_t index = 0;
     while (mappings[index].base != NULL) {
         index++;
@@ -104,8 +94,7 @@ static void enter(unsigned char *base, uint64_t size_bytes, uint64_t guard_bytes
     digest_call(CALL_ALLOC, mappings[index].number, size_bytes, true);
 }
 
-static void *storage_alloc(uint64_t size_bytes)
-{
+static void *storage_alloc(uint64_t size_bytes) {
     if (size_bytes == 0) {
         differs("storage", "a size", "a call for no bytes");
     }
@@ -118,8 +107,7 @@ static void *storage_alloc(uint64_t size_bytes)
     return base;
 }
 
-static void storage_free(void *address, uint64_t size_bytes)
-{
+static void storage_free(void *address, uint64_t size_bytes) {
     struct mapping *mapping = mapping_of(address);
     if (mapping == NULL || mapping->base != address || mapping->size_bytes != whole_pages(size_bytes)) {
         differs("storage", "a free of a whole mapping", "an address or a size that is none");
@@ -130,8 +118,7 @@ static void storage_free(void *address, uint64_t size_bytes)
     live_count--;
 }
 
-static bool storage_resize(uint64_t kind, void *address, uint64_t old_bytes, uint64_t new_bytes, bool granted)
-{
+static bool storage_resize(uint64_t kind, void *address, uint64_t old_bytes, uint64_t new_bytes, bool granted) {
     struct mapping *mapping = mapping_of(address);
     if (mapping == NULL || mapping->base != address || mapping->size_bytes != whole_pages(old_bytes)) {
         differs("storage", "a resize of a whole mapping", "an address or a size that is none");
@@ -151,22 +138,19 @@ static bool storage_resize(uint64_t kind, void *address, uint64_t old_bytes, uin
     return granted;
 }
 
-static bool storage_truncate(void *address, uint64_t old_bytes, uint64_t new_bytes)
-{
+static bool storage_truncate(void *address, uint64_t old_bytes, uint64_t new_bytes) {
     bool fails = call_must_fail();
     return storage_resize(CALL_TRUNCATE, address, old_bytes, new_bytes,
                           TRUNCATE_ALWAYS || (STORAGE_TRUNCATES && !fails));
 }
 
-static bool storage_extend(void *address, uint64_t old_bytes, uint64_t new_bytes)
-{
+static bool storage_extend(void *address, uint64_t old_bytes, uint64_t new_bytes) {
     bool fails = call_must_fail();
     return storage_resize(CALL_EXTEND, address, old_bytes, new_bytes, STORAGE_EXTENDS && !fails);
 }
 
 /* Fills in where a block lies. */
-static void look_at_place(const void *block)
-{
+static void look_at_place(const void *block) {
     seen.storage_calls = storage_calls;
     seen.storage_crc = storage_crc;
     if (block != NULL) {

@@ -4,8 +4,7 @@
 static const zmm_api *api;
 static zmm_heap *heap;
 
-static bool target_load(const char *library)
-{
+static bool target_load(const char *library) {
     void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     void *found = handle != NULL ? dlsym(handle, "zmm_get_api") : NULL;
     if (found == NULL) {
@@ -21,8 +20,7 @@ static bool target_load(const char *library)
     return true;
 }
 
-static bool target_open(void)
-{
+static bool target_open(void) {
     zmm_options options = {.edition = EDITION};
 #if !KERNEL_STORAGE
     zmm_storage_handlers zmm_handlers;
@@ -40,15 +38,13 @@ static bool target_open(void)
     return true;
 }
 
-static void target_close(void)
-{
+static void target_close(void) {
     api->heap_shutdown(heap, true, true);
     heap = NULL;
     seen.value = live_count;
 }
 
-static void *answer(void *block)
-{
+static void *answer(void *block) {
     if (block == NULL) {
         zmm_refusal refused_now = api->heap_refusal(heap);
         refusal.status = refused_now.kind == ZMM_REFUSAL_LIMIT    ? STATUS_LIMIT
@@ -61,80 +57,65 @@ static void *answer(void *block)
     return block;
 }
 
-static void *target_alloc(uint64_t size)
-{
+static void *target_alloc(uint64_t size) {
     return answer(api->heap_alloc(heap, size));
 }
 
-static void *target_calloc(uint64_t count, uint64_t size)
-{
+static void *target_calloc(uint64_t count, uint64_t size) {
     return answer(api->heap_calloc(heap, count, size));
 }
 
-static void *target_safe_alloc(uint64_t count, uint64_t size, uint64_t offset)
-{
+static void *target_safe_alloc(uint64_t count, uint64_t size, uint64_t offset) {
     return answer(api->heap_safe_alloc(heap, count, size, offset));
 }
 
-static void *target_realloc(void *block, uint64_t size)
-{
+static void *target_realloc(void *block, uint64_t size) {
     return answer(api->heap_realloc(heap, block, size));
 }
 
-static void *target_realloc2(void *block, uint64_t size, uint64_t copy)
-{
+static void *target_realloc2(void *block, uint64_t size, uint64_t copy) {
     return answer(api->heap_realloc2(heap, block, size, copy));
 }
 
-static void *target_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset)
-{
+static void *target_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset) {
     return answer(api->heap_safe_realloc(heap, block, count, size, offset));
 }
 
-static void *target_strdup(const char *text)
-{
+static void *target_strdup(const char *text) {
     return answer(api->heap_strdup(heap, text));
 }
 
-static void *target_strndup(const char *text, uint64_t length)
-{
+static void *target_strndup(const char *text, uint64_t length) {
     return answer(api->heap_strndup(heap, text, length));
 }
 
-static void target_free(void *block)
-{
+static void target_free(void *block) {
     api->heap_free(heap, block);
 }
 
-static uint64_t target_block_bytes(void *block, uint64_t requested_bytes)
-{
+static uint64_t target_block_bytes(void *block, uint64_t requested_bytes) {
     (void)requested_bytes;
     return api->heap_block_size(heap, block);
 }
 
-static bool target_limit(uint64_t limit_bytes)
-{
+static bool target_limit(uint64_t limit_bytes) {
     return api->heap_set_limit(heap, limit_bytes);
 }
 
-static uint64_t target_gc(void)
-{
+static uint64_t target_gc(void) {
     return api->heap_gc(heap);
 }
 
-static void target_reset_peak(void)
-{
+static void target_reset_peak(void) {
     api->heap_reset_peak(heap);
 }
 
-static void target_request_end(void)
-{
+static void target_request_end(void) {
     api->heap_shutdown(heap, false, true);
 }
 
 /* zmm's own answer to "where is this block" against the storage's. */
-static const char *check_place(const struct label *label)
-{
+static const char *check_place(const struct label *label) {
     zmm_place place = api->heap_place(heap, label->block);
     const struct mapping *mapping = mapping_of(label->block);
     if (place.kind == ZMM_PLACE_NONE) {
@@ -150,8 +131,7 @@ static const char *check_place(const struct label *label)
     return NULL;
 }
 
-static const char *target_check(void)
-{
+static const char *target_check(void) {
     const char *broken = api->heap_check(heap);
     for (size_t i = 0; broken == NULL && i < LABEL_COUNT; i++) {
         if (labels[i].block != NULL) {
@@ -164,8 +144,7 @@ static const char *target_check(void)
     return broken;
 }
 
-static void target_look(const void *block)
-{
+static void target_look(const void *block) {
     zmm_usage usage;
     look_at_place(block);
     if (heap == NULL) {
