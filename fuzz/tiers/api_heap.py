@@ -23,8 +23,9 @@ from zmm_model.storage import Storage
 import zmm
 
 _CHUNK_BYTES = 2 * 1024 * 1024
-# Every mapping is a window into reserved addresses of this size, so that it can grow where it is.
-_WINDOW_BYTES = 64 << 20
+# Every mapping is a window into reserved addresses of this size, the most that the model's storage grants: so each can
+# grow where it is, however far. Pages that nobody touches cost nothing.
+_WINDOW_BYTES = 8 << 30
 # Bytes of a block that carry a pattern: its first ones, and as many before its end.
 _EDGE_BYTES = 64
 _MAP_NORESERVE = 0x4000
@@ -32,11 +33,7 @@ _STRNDUP_ABSURD = 2**48
 
 
 class PythonStorage:
-    """
-    Storage handlers in Python: real memory, with numbers, answers and failures as the model's storage decides them.
-
-    Mappings larger than the window are refused; programs of the tier stay below.
-    """
+    """Storage handlers in Python: real memory, with numbers, answers and failures as the model's storage has them."""
 
     def __init__(self, settings: Settings) -> None:
         self.record = Storage(settings)
