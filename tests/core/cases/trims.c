@@ -34,15 +34,21 @@ CASE_WITH_TRIMS(one_byte_beyond_the_end_panics) {
     }
 }
 
-/* A write before a block is one into the slot below, and is found when either is touched. */
+/* A write before a block is one into the slot below it in its run, and is found when either is touched. */
 CASE_WITH_TRIMS(a_write_before_the_start_panics) {
     zmm_heap *const heap = new_heap();
-    char *lower = NULL, *block = NULL;
-    for (uint32_t count = 0; count < 60; count++) { /* slots come in a random order: two neighbours are looked for */
-        char *const slot = alloc_of(heap, 100);
-        if (zmm_heap_place(heap, slot - bin_bytes[page_word_bin(*word_at(heap, slot))]).kind == ZMM_PLACE_SMALL) {
-            block = slot;
-            lower = slot - bin_bytes[page_word_bin(*word_at(heap, slot))];
+    char *slots[60], *lower = NULL, *block = NULL;
+    for (uint32_t count = 0; count < 60;
+         count++) { /* slots come in a random order: two live neighbours are looked for */
+        slots[count] = alloc_of(heap, 100);
+        for (uint32_t other = 0; other < count; other++) {
+            char *const first = slots[other] < slots[count] ? slots[other] : slots[count];
+            char *const second = slots[other] < slots[count] ? slots[count] : slots[other];
+            const bool one_run = (uintptr_t)first / ZMM_PAGE_BYTES == (uintptr_t)second / ZMM_PAGE_BYTES;
+            if (one_run && second - first == (ptrdiff_t)bin_bytes[page_word_bin(*word_at(heap, first))]) {
+                lower = first;
+                block = second;
+            }
         }
     }
     EXPECT(lower != NULL);
