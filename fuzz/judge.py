@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -52,7 +53,33 @@ def scope_of(target: Target) -> Scope:
     return Scope.DEFINED if target.refuses_exactly else Scope.WILLING
 
 
-class Judge:
+class Judging(ABC):
+    """Whatever judges programs on processes that it owns; use it as a context manager."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the processes."""
+
+    @abstractmethod
+    def judge_batch(self, programs: Sequence[Program]) -> Iterator[Verdict]:
+        """Judge programs in one round trip; the verdicts come in order."""
+
+    def judge(self, program: Program) -> Divergence | None:
+        """The first divergence of one program."""
+        for verdict in self.judge_batch([program]):
+            return verdict.divergence
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Judge(Judging):
     """
     Judges programs on one target.
 
@@ -79,25 +106,9 @@ class Judge:
         """
         return cls(find_target(target), edition)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Ends the target's process."""
         self.driver.close()
-
-    # ---- one program ---------------------------------------------------------------------------------------------
-
-    def judge(self, program: Program) -> Divergence | None:
-        """The first divergence of one program."""
-        for verdict in self.judge_batch([program]):
-            return verdict.divergence
-        return None
 
     # ---- many programs in one round trip -------------------------------------------------------------------------
 

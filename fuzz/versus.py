@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Self
 
 from zmm_model.op import Operation, Settings
 
 from .compare import Divergence, exact_divergence, first_unfit_row, operation_at, unpack_row, vital_divergence
 from .driver import Driver, Trace
-from .judge import Verdict, scope_of
+from .judge import Judging, Verdict, scope_of
 from .predict import Prediction, Scope, is_runnable, predict
 from .program import Program
 from .targets import Target, TargetError, find_target
 from .wire import Burst
 
 
-class Versus:
+class Versus(Judging):
     """
     Compares a target with a second one, the reference, byte by byte of their rows.
 
@@ -48,24 +46,10 @@ class Versus:
         """
         return cls(find_target(target), find_target(reference), edition)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Ends both processes."""
         self.driver.close()
         self._reference_driver.close()
-
-    def judge(self, program: Program) -> Divergence | None:
-        """The first row in which the targets differ."""
-        for verdict in self.judge_batch([program]):
-            return verdict.divergence
-        return None
 
     def judge_batch(self, programs: Sequence[Program]) -> Iterator[Verdict]:
         """

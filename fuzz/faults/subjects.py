@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from ..targets.base import TargetError
-from ..targets.php import find_php, php_environment
+from ..targets.php import find_php, php_environment, php_loader
 from ..targets.runner import child_environment
 from .subject import Subject, faults_runner
 
@@ -87,6 +87,7 @@ class Subjects:
         names = (
             *(f"zmm:{level}" for level in ZMM_LEVELS),
             "php",
+            "php:8.4",
             "libc",
             "libc:check",
             *_MALLOC_LIBRARIES,
@@ -109,7 +110,14 @@ class Subjects:
     def _php(self, name: str, what: str) -> Subject:
         library = _existing(what) if "/" in what else find_php(what)
         version = re.search(r"php-(\d+\.\d+\.\d+)", library)
-        return _subject(name, "php", library, php_environment(library), version=version[1] if version else "")
+        return _subject(
+            name,
+            "php",
+            library,
+            php_environment(library),
+            prefix=php_loader(library),
+            version=version[1] if version else "",
+        )
 
     def _malloc(self, name: str, library: str, additions: dict[str, str]) -> Subject:
         environment = {"GLIBC_TUNABLES": _STATIC_TLS, "MIMALLOC_SHOW_ERRORS": "1", **additions}

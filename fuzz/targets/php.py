@@ -21,7 +21,8 @@ def find_php(version: str = "") -> str:
     The path of libphp.
 
     Args:
-        version: such as ``"8.2.36"``; empty for what ``ZMM_PHP`` names, or the preferred version, or any other.
+        version: such as ``"8.2.36"`` or ``"8.4"``; empty for what ``ZMM_PHP`` names,
+            or the preferred version, or any other.
 
     :raises TargetError: when there is none.
     """
@@ -47,9 +48,16 @@ def php_environment(library: str) -> dict[str, str]:
     """What a process needs to load this libphp: the libraries fetched along with it, when the system lacks some."""
     environment = {"PHP_INI_SCAN_DIR": "", "PHPRC": "/nonexistent"}
     bundled = Path(library).parent / "needed"
-    if bundled.is_dir():
+    if bundled.is_dir() and not php_loader(library):
         environment["LD_LIBRARY_PATH"] = str(bundled)
     return environment
+
+
+def php_loader(library: str) -> tuple[str, ...]:
+    """What comes before a program that loads this libphp, when it came with a newer C library than the system's."""
+    bundled = Path(library).parent / "needed"
+    loader = bundled / "ld-linux-x86-64.so.2"
+    return (str(loader), "--library-path", str(bundled)) if loader.is_file() else ()
 
 
 def _oracle_folders() -> Iterator[Path]:
@@ -62,7 +70,8 @@ def _oracle_folders() -> Iterator[Path]:
 
 def _candidates(version: str) -> Iterator[Path]:
     for folder in _oracle_folders():
-        yield folder / f"php-{version}" / "libphp8.2.so"
+        yield from sorted(folder.glob(f"php-{version}/libphp8.*.so"))
+        yield from sorted(folder.glob(f"php-{version}.*/libphp8.*.so"), reverse=True)
 
 
 def _other_oracles() -> Iterator[Path]:

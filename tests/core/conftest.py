@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,31 +65,36 @@ def compiled(request: pytest.FixtureRequest) -> Compiled:
         compiler = find_compiler(*(("clang", "gcc", "cc") if sanitized else ("gcc", "clang", "cc")))
         if compiler is None:
             pytest.skip("no C compiler is here")
-        if sanitized and not _links(compiler, folder):
+        if sanitized and not _links(compiler):
             pytest.skip(f"{compiler} has no address and undefined-behaviour sanitizers here")
         options = ["-std=gnu11", "-g", "-O1", *WARNINGS, *(SANITIZERS if sanitized else ())]
         includes = [f"-I{ROOT / 'zmm' / 'core'}", f"-I{ROOT / 'zmm' / 'include'}", f"-I{HERE}"]
         command = [compiler, *options, *LEVELS[level], *includes, str(HERE / "core_tests.c")]
         program = folder / f"{name}.{_digest(command)}"
-        if not program.exists():
-            for old in folder.glob(f"{name}.*"):
-                old.unlink()
-            new = folder / f"{name}.new"
-            result = subprocess.run([*command, "-o", str(new), "-pthread"], capture_output=True, text=True, check=False)
-            assert result.returncode == 0, result.stderr
-            new.rename(program)
+        with (folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be compiling the same program
+            if not program.exists():
+                for old in folder.glob(f"{name}.[0-9a-f]*"):
+                    old.unlink()
+                new = folder / f"{name}.new"
+                made = subprocess.run(
+                    [*command, "-o", str(new), "-pthread"], capture_output=True, text=True, check=False
+                )
+                assert made.returncode == 0, made.stderr
+                new.rename(program)
         done[name] = program
         return program
 
     return compile_level
 
 
-def _links(compiler: str, folder: Path) -> bool:
+def _links(compiler: str) -> bool:
     """Whether a program with the sanitizers can be linked: Debian packs their libraries apart from the compiler."""
-    source = folder / "empty.c"
-    source.write_text("int main(void) { return 0; }\n")
-    command = [compiler, *SANITIZERS, str(source), "-o", str(folder / "empty")]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "empty.c"
+        source.write_text("int main(void) { return 0; }\n")
+        command = [compiler, *SANITIZERS, str(source), "-o", str(source.with_suffix(""))]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture

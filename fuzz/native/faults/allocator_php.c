@@ -43,7 +43,7 @@ static void *heaps[HEAPS_MAX];
 
 /* Where things are in the heap object and in a chunk's header. Found by looking, as they differ between releases. */
 static struct {
-    uint32_t limit, huge_list, cached_chunks, handler, free_map, page_map;
+    uint32_t limit, huge_list, cached_chunks, handler, free_map, page_map, heads;
 } layout;
 
 /* ---- what PHP calls instead of its own functions: without an engine there is nobody to raise the error ---- */
@@ -208,6 +208,19 @@ static void find_layout(const char *heap) {
     }
 }
 
+/* The heads of the free lists are found on a heap of their own, by a block that was just freed. */
+static void find_heads(void) {
+    enum { SIZE = 64, BIN = 7 };
+    char *heap = php.startup();
+    char *block = php.alloc(heap, SIZE);
+    php.free(heap, block);
+    for (uint32_t offset = 16; offset < 512; offset += 8) {
+        if (pointer(heap, offset) == block) {
+            layout.heads = offset - 8 * BIN;
+        }
+    }
+}
+
 static void *mark_alloc(size_t size) {
     (void)size;
     return NULL;
@@ -240,9 +253,10 @@ static void *php_meta(uint32_t number, const char *kind, const void *block) {
     }
     if (strcmp(kind, "bin_head") == 0) {
         size_t size = php.block_size((void *)(uintptr_t)block);
+        find_heads();
         for (uint32_t bin = 0; bin < SIZED_COUNT; bin++) {
             if (bin_sizes[bin] == size) {
-                return heap + 32 + 8 * bin;
+                return layout.heads != 0 ? heap + layout.heads + 8 * bin : NULL;
             }
         }
         return NULL;
@@ -290,8 +304,22 @@ static void find(void *place, const char *name) {
     memcpy(place, &found, sizeof found);
 }
 
+/* From PHP 8.4 on a heap draws its key through pointers that the engine would set when it starts. */
+static void give_random_bytes(void) {
+    static const char *const names[][2] = {{"zend_random_bytes", "php_random_bytes_ex"},
+                                           {"zend_random_bytes_insecure", "php_random_bytes_insecure_for_zend"}};
+    for (size_t index = 0; index < sizeof names / sizeof names[0]; index++) {
+        void *const place = library_find_if_there(names[index][0]);
+        void *const function = library_find_if_there(names[index][1]);
+        if (place != NULL && function != NULL) {
+            memcpy(place, &function, sizeof function);
+        }
+    }
+}
+
 static void load(const char *path) {
     library_open(path);
+    give_random_bytes();
     find(&php.startup, "zend_mm_startup");
     find(&php.shutdown, "zend_mm_shutdown");
     find(&php.set_heap, "zend_mm_set_heap");

@@ -1,4 +1,6 @@
-/* bits.c -- the free map's bit operations and the page search, each against a page-by-page statement of the rule. */
+/* bits.c -- the free map's bit operations and the page search, each against a page-by-page statement of the rule.
+ *
+ * bits.h is the same at every level, so its long cases run at one. */
 #include "../world.h"
 
 static void map_of_runs(uint64_t *map, uint64_t *state) {
@@ -17,7 +19,7 @@ static void map_of_runs(uint64_t *map, uint64_t *state) {
 }
 
 /* Every operation on bits equals its definition, for random maps and all borders of words. */
-CASE_AT_ALL_LEVELS(bit_operations_equal_their_definitions) {
+CASE_AT_RELEASE(bit_operations_equal_their_definitions) {
     uint64_t state = 1;
     for (uint32_t round = 0; round < 400; round++) {
         uint64_t map[ZMM_MAP_WORDS];
@@ -84,7 +86,7 @@ static uint32_t search_by_the_book(const uint64_t *map, uint32_t run_pages, uint
 }
 
 /* The search finds the page of the rule and leaves its free_tail, for 20,000 random maps. */
-CASE_AT_ALL_LEVELS(page_search_follows_the_rule_on_random_maps) {
+CASE_AT_RELEASE(page_search_follows_the_rule_on_random_maps) {
     uint64_t state = 2;
     EXPECT(ground_prepare());
     chunk_record *const chunk = ground_chunk_take();
@@ -100,7 +102,7 @@ CASE_AT_ALL_LEVELS(page_search_follows_the_rule_on_random_maps) {
 }
 
 /* Taking, extending, truncating and giving back change exactly the pages named, and count them. */
-CASE_AT_ALL_LEVELS(runs_change_exactly_their_pages) {
+CASE_AT_RELEASE(runs_change_exactly_their_pages) {
     EXPECT(ground_prepare());
     chunk_record *const chunk = ground_chunk_take();
     chunk_reset(chunk);
@@ -129,7 +131,7 @@ CASE_AT_ALL_LEVELS(runs_change_exactly_their_pages) {
 }
 
 /* The table of section 2: 30 classes; each size goes to the smallest bin that holds it. */
-CASE_AT_ALL_LEVELS(every_small_size_maps_to_the_smallest_bin_that_holds_it) {
+CASE_AT_RELEASE(every_small_size_maps_to_the_smallest_bin_that_holds_it) {
     static const uint16_t sizes[30] = {8,   16,  24,  32,   40,   48,   56,   64,   80,   96,
                                        112, 128, 160, 192,  224,  256,  320,  384,  448,  512,
                                        640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072};
