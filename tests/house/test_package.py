@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.xdist_group("wheel")  # the wheel is built once
+
 # A wheel is built from a copy of these: a build in the tree would share its folder with the editable install.
 SOURCES = ("LICENSE", "README.md", "ci", "fuzz", "meson.build", "meson.options", "model", "pyproject.toml", "zmm")
 
