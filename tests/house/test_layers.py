@@ -174,6 +174,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("report.record", "report.simple", "report.table", "report.html", "report.junit", "report.sarif", "report"),
         # the misuse catalogue
         "faults.*",
+        # coverage-guided fuzzing
+        *("harness", "harness.build"),
         # the command line
         *("cli.options", "cli.output", "cli.progress", "cli.*", "__main__"),
     ),

@@ -1,0 +1,128 @@
+/* features.c -- feedback beyond edges: what steps did and what heaps look like, as counters that engines read.
+ *
+ * libFuzzer reads the section __libfuzzer_extra_counters of its own executable. Where it lives in another library
+ * (Atheris), the same counters are handed over as those of one more instrumented module. AFL++ takes guards. */
+#include <string.h>
+
+#include "harness.h"
+#include "../target.h"
+#include "../../../zmm/include/zmm.h"
+
+#if defined(ZMM_ENGINE_AFL)
+
+static uint32_t guards[FEATURE_COUNT];
+void __sanitizer_cov_trace_pc_guard_init(uint32_t *start, uint32_t *stop);
+void __sanitizer_cov_trace_pc_guard(uint32_t *guard);
+
+void features_prepare(void) {
+    __sanitizer_cov_trace_pc_guard_init(guards, guards + FEATURE_COUNT);
+}
+
+void feature_hit(uint32_t index) {
+    __sanitizer_cov_trace_pc_guard(&guards[index % FEATURE_COUNT]);
+}
+
+#else
+
+#if defined(ZMM_ENGINE_LIBFUZZER)
+__attribute__((section("__libfuzzer_extra_counters")))
+#endif
+static uint8_t counters[FEATURE_COUNT];
+
+#if defined(ZMM_ENGINE_ATHERIS)
+/* Addresses that a person will never look up: libFuzzer wants one, and a flag, for each counter. */
+static uintptr_t addresses[FEATURE_COUNT][2];
+void __sanitizer_cov_8bit_counters_init(uint8_t *start, uint8_t *stop);
+void __sanitizer_cov_pcs_init(const uintptr_t *start, const uintptr_t *stop);
+
+void features_prepare(void) {
+    for (uint32_t index = 0; index < FEATURE_COUNT; index++) {
+        addresses[index][0] = (uintptr_t)&counters[index];
+    }
+    __sanitizer_cov_8bit_counters_init(counters, counters + FEATURE_COUNT);
+    __sanitizer_cov_pcs_init(addresses[0], addresses[FEATURE_COUNT]);
+}
+#else
+void features_prepare(void) {
+}
+#endif
+
+void feature_hit(uint32_t index) {
+    uint8_t *counter = &counters[index % FEATURE_COUNT];
+    *counter = *counter == UINT8_MAX ? *counter : (uint8_t)(*counter + 1);
+}
+
+#endif
+
+/* ---- what is new ------------------------------------------------------------------------------------------------------- */
+
+#if defined(ZMM_ENGINE_LIBFUZZER) || defined(ZMM_ENGINE_ATHERIS)
+/* The edges of this executable or library, as the linker lays them out. */
+extern uint8_t __start___sancov_cntrs[] __attribute__((weak, visibility("hidden")));
+extern uint8_t __stop___sancov_cntrs[] __attribute__((weak, visibility("hidden")));
+
+static bool notes_new(const uint8_t *now, uint8_t *seen, size_t byte_count) {
+    bool is_new = false;
+    for (size_t from = 0; from + 8 <= byte_count; from += 8) {
+        uint64_t word;
+        memcpy(&word, now + from, 8);
+        for (size_t index = from; word != 0 && index < from + 8; index++) {
+            is_new |= now[index] != 0 && seen[index] == 0;
+            seen[index] |= now[index];
+        }
+    }
+    return is_new;
+}
+
+bool features_are_new(void) {
+    enum { EDGES_MAX = 1 << 16 };
+    static uint8_t seen_edges[EDGES_MAX];
+    static uint8_t seen[FEATURE_COUNT];
+    size_t edges = __start___sancov_cntrs != NULL ? (size_t)(__stop___sancov_cntrs - __start___sancov_cntrs) : 0;
+    bool new_edge = notes_new(__start___sancov_cntrs, seen_edges, edges < EDGES_MAX ? edges : EDGES_MAX);
+    bool new_feature = notes_new(counters, seen, FEATURE_COUNT);
+    return new_edge || new_feature;
+}
+#else
+bool features_are_new(void) {
+    return true; /* nobody to ask */
+}
+#endif
+
+/* ---- what a step did ----------------------------------------------------------------------------------------------------- */
+
+enum { STEP_FEATURES = 1024 };
+
+/* none, small in six groups, large in two, huge */
+static uint32_t class_of(const struct row *row) {
+    if (row->mapping == UINT32_MAX) {
+        return 0;
+    }
+    uint64_t bytes = row->block_bytes;
+    static const uint64_t ends[] = {8, 64, 256, 1024, ZMM_SMALL_BYTES_MAX, 8 * ZMM_PAGE_BYTES, ZMM_LARGE_BYTES_MAX};
+    uint32_t class = 1;
+    while (class <= sizeof ends / sizeof ends[0] && bytes > ends[class - 1]) {
+        class ++;
+    }
+    return class;
+}
+
+void features_of_step(const struct step *step, const struct row *row, const struct row *last) {
+    /* What happened to the chunks meanwhile: none, more, fewer, to or from the cache. */
+    uint32_t chunks = row->chunk_count == last->chunk_count ? 0 : row->chunk_count > last->chunk_count ? 1 : 2;
+    uint32_t cached = row->cached_count == last->cached_count ? 0 : row->cached_count > last->cached_count ? 1 : 2;
+    uint32_t calls = row->storage_calls - last->storage_calls;
+    uint64_t what = step->op;
+    what = what << 3 | row->status;
+    what = what << 4 | class_of(row);
+    what = what << 2 | chunks;
+    what = what << 2 | cached;
+    what = what << 2 | (calls > 3 ? 3 : calls);
+    what *= 0x9E3779B97F4A7C15ULL;
+    feature_hit((uint32_t)(what >> 40) % STEP_FEATURES);
+}
+
+void features_of_heap(const struct row *row) {
+    (void)row;
+    core_features(feature_hit, STEP_FEATURES, FEATURE_COUNT - STEP_FEATURES);
+}
