@@ -13,7 +13,7 @@ from ..errors import INCONCLUSIVE, USAGE, UserError, explain_os_error, one_line
 from ..program import ProgramError
 from ..targets import TargetError
 from ..version import VERSION
-from . import bench, doctor, faults, replay, shrink, targets, verify
+from . import bench, corpus, doctor, faults, fuzz, replay, shrink, targets, verify
 from .output import say_error
 
 app = typer.Typer(
@@ -33,6 +33,8 @@ app.command("targets")(targets.command)
 app.command("doctor")(doctor.command)
 app.command("bench")(bench.command)
 app.command("faults")(faults.command)
+app.command("fuzz")(fuzz.command)
+app.add_typer(corpus.app)
 
 
 @app.callback(invoke_without_command=True)

@@ -176,6 +176,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "faults.*",
         # coverage-guided fuzzing
         *("harness", "harness.build"),
+        # campaigns
+        "campaign.*",
         # the command line
         *("cli.options", "cli.output", "cli.progress", "cli.*", "__main__"),
     ),
@@ -293,7 +295,8 @@ def test_the_bridge_imports_the_product_in_few_places(root: Path) -> None:
 def test_the_bridge_imports_only_declared_dependencies(root: Path) -> None:
     """Each is part of the extra, and each of the extra is imported or is a tool that is run by name."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    declared = {re.split(r"[ <>=\[]", one)[0] for one in project["optional-dependencies"]["verify"]}
+    extras = project["optional-dependencies"]
+    declared = {re.split(r"[ <>=\[]", one)[0] for name in ("verify", "dask") for one in extras[name]}
     used = set().union(*outside(root, "fuzz").values()) - {"zmm", "zmm_model", "zmm_fuzz"}
 
     assert used - declared == set()

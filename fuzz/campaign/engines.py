@@ -1,0 +1,132 @@
+"""Engines by name: which binary feeds a harness, how it is told what to do, and what to install where it is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import UserError, one_line
+from ..harness import TARGETS
+from ..harness.build import BuildError, build
+
+ENGINES = ("libfuzzer", "atheris", "afl")
+# A folder of engines that were built elsewhere, under the same names; nothing is built then.
+ENGINES_VARIABLE = "ZMM_FUZZ_ENGINES"
+_SUFFIXES = {"libfuzzer": "", "atheris": "-atheris", "afl": "-afl", "replay": "-replay"}
+_MAX_LEN = {"tape": 512, "bytes": 4096}
+_SANITIZED = {
+    "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:handle_abort=1:symbolize=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+}
+# Variables of other people's runs that would change what an engine does.
+_DROPPED = ("LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "AFL_")
+
+
+class EngineError(UserError):
+    """An engine cannot be had: one line that names the thing and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """
+    A built engine: ``style`` is the way in which it wants to be spoken to (``libfuzzer`` or ``afl``).
+
+    ``kind`` says what an input is: ``tape`` (a bare tape body, so a program) or ``bytes`` (a file of some format).
+    """
+
+    name: str
+    target: str
+    path: Path
+    kind: str = "tape"
+    edition: str = "zmm"
+    sanitized: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def style(self) -> str:
+        """Whose command line it has."""
+        return "afl" if self.name == "afl" else "libfuzzer"
+
+    def flags(self) -> list[str]:
+        """What every run of a libFuzzer-like engine is told: inputs stay short, nothing is slow by intent."""
+        return [
+            f"-max_len={_MAX_LEN.get(self.kind, 4096)}",
+            "-timeout=10",
+            "-rss_limit_mb=4096",
+            "-report_slow_units=1000",
+            "-print_final_stats=1",
+        ]
+
+    def child_environment(self) -> dict[str, str]:
+        """The environment of an engine's process."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)}
+        return {**kept, **_SANITIZED, **self.environment}
+
+
+def target_names() -> list[str]:
+    """The harnesses there are, in their order."""
+    return list(TARGETS)
+
+
+def find_engine(
+    name: str, target: str, *, sanitize: bool = False, folder: Path | None = None, core: Path | None = None
+) -> Engine:
+    """
+    The engine of a harness, built if need be.
+
+    Args:
+        name: one of :data:`ENGINES`.
+        target: one of :func:`target_names`.
+        sanitize: with AddressSanitizer and UndefinedBehaviorSanitizer.
+        folder: where built engines are kept.
+        core: a copy of the core's sources in the place of the tree's own.
+
+    Raises:
+        EngineError: there is no such engine or harness, or something has to be installed first.
+    """
+    if name not in ENGINES:
+        raise EngineError(f"unknown engine {name!r}; there are {', '.join(ENGINES)}")
+    found = TARGETS.get(target)
+    if found is None:
+        raise EngineError(f"unknown fuzz target {target!r}; there are {', '.join(TARGETS)}")
+    if name not in found.engines:
+        raise EngineError(f"fuzz target {target} has no engine {name}; it has {', '.join(found.engines)}")
+    if name == "afl" and shutil.which("afl-fuzz") is None:
+        raise EngineError("engine afl needs afl-fuzz, which is not here (Debian: apt-get install afl++)")
+    path = _prebuilt(name, target, sanitize) or _build(name, target, sanitize, folder, core)
+    return Engine(name, target, path, found.kind, found.edition, sanitize)
+
+
+def _prebuilt(name: str, target: str, sanitize: bool) -> Path | None:
+    folder = os.environ.get(ENGINES_VARIABLE)
+    if not folder:
+        return None
+    path = Path(folder).resolve() / f"zmm-fuzz-{target}{_SUFFIXES[name]}{'-asan' if sanitize else ''}"
+    if not os.access(path, os.X_OK):
+        raise EngineError(f"{ENGINES_VARIABLE}={folder} has no {path.name}; build it there, or unset the variable")
+    return path
+
+
+def _build(name: str, target: str, sanitize: bool, folder: Path | None, core: Path | None) -> Path:
+    try:
+        return build(target, engine=name, sanitize=sanitize, folder=folder or engines_folder(), core=core)
+    except BuildError as error:
+        raise EngineError(one_line(str(error))) from None
+
+
+def checkout() -> Path | None:
+    """The root of the tree that this package belongs to; None in an installed copy."""
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "meson.build").is_file() and (root / "zmm" / "core").is_dir() else None
+
+
+def engines_folder() -> Path:
+    """Where engines are built: in the checkout's build folder, or in the user's cache."""
+    root = checkout()
+    if root is not None:
+        return root / "build" / "engines"
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "zmm" / "engines"
