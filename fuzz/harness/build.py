@@ -64,7 +64,7 @@ ENGINES: Final[dict[str, Engine]] = {
         "libFuzzer needs clang (Debian: apt-get install clang-19 libclang-rt-19-dev)",
         "ZMM_ENGINE_LIBFUZZER",
         _COUNTERS,
-        (),
+        ("mutate", "mutator"),
         ("-fsanitize=fuzzer",),
     ),
     "afl": Engine(
@@ -171,7 +171,7 @@ def build(
     salt = _headers_digest(core)
 
     common = [*_COMMON, *flags, *(_SANITIZERS if sanitize else ()), f"-DZMM_LEVEL={level}"]
-    common += [f"-D{how.define}=1"] if how.define else []
+    common += [f"-D{how.define}=1", "-DZMM_MUTATOR_HAS_TARGET=1"] if how.define else []
     unity = [f'-DZMM_CORE_UNITY="{core / "unity.c"}"', f"-I{core.parent / 'include'}", *how.counters]
     sources = [(_NATIVE / f"{part}.c", common) for part in _RUNNER_PARTS]
     sources += [(_HARNESS / f"{part}.c", common) for part in (*_HARNESS_PARTS, *how.parts)]

@@ -86,7 +86,7 @@ static uint64_t read_number(struct reader *reader) {
     return number;
 }
 
-/* Copies a text to the text area, without NULs inside and with one behind it; returns its length. */
+/* Copies a text to the text area (NULL: nowhere), without NULs inside and with one behind it; returns its length. */
 static size_t read_text(struct reader *reader, uint8_t *text) {
     uint64_t asked = read_number(reader);
     size_t length = asked < TAPE_STRING_MAX ? (size_t)asked : TAPE_STRING_MAX;
@@ -95,13 +95,17 @@ static size_t read_text(struct reader *reader, uint8_t *text) {
     }
     for (size_t i = 0; i < length; i++) {
         uint8_t byte = read_byte(reader);
-        text[i] = byte == 0 ? 1 : byte;
+        if (text != NULL) {
+            text[i] = byte == 0 ? 1 : byte;
+        }
     }
-    text[length] = 0;
+    if (text != NULL) {
+        text[length] = 0;
+    }
     return length;
 }
 
-/* Writes the numbers of the failing calls to the text area; returns how many. */
+/* Writes the numbers of the failing calls to the text area (NULL: nowhere); returns how many. */
 static uint32_t read_failing(struct reader *reader, uint8_t *text) {
     uint64_t asked = read_number(reader) % (TAPE_FAILING_MAX + 1);
     uint64_t call = 0;
@@ -111,7 +115,9 @@ static uint32_t read_failing(struct reader *reader, uint8_t *text) {
         if (call > TAPE_CALL_MAX) {
             break;
         }
-        memcpy(text + 8 * (size_t)count, &call, 8);
+        if (text != NULL) {
+            memcpy(text + 8 * (size_t)count, &call, 8);
+        }
         count++;
     }
     return count;
@@ -134,42 +140,99 @@ static struct step read_settings(struct reader *reader, uint8_t *text) {
     return step;
 }
 
+/* `text` is where the operation's own text goes, or NULL. */
+static struct step read_operation(struct reader *reader, uint8_t *text) {
+    uint8_t first = read_byte(reader);
+    unsigned code = first & 15U;
+    /* 15 is a second way to say the first word: no byte is without a meaning. */
+    unsigned word = code < WORD_COUNT ? code : 0;
+    const struct shape *shape = &shapes[word];
+    struct step step = {.op = (uint8_t)(word + 1), .label = (uint32_t)NO_LABEL};
+    if (shape->label) {
+        step.label = first >> 4;
+        if (step.label == FAR_LABEL) {
+            step.label += (uint32_t)(read_number(reader) % (TAPE_LABEL_MAX - FAR_LABEL));
+        }
+    }
+    if (shape->text) {
+        step.c = read_text(reader, text);
+    }
+    if (shape->numbers > 0) {
+        step.a = read_number(reader);
+    }
+    if (shape->numbers > 1) {
+        step.b = read_number(reader);
+    }
+    if (shape->numbers > 2) {
+        step.c = read_number(reader);
+    }
+    return step;
+}
+
 struct tape tape_decode(const uint8_t *body, size_t length_bytes, struct step *steps, uint8_t *text) {
     struct reader reader = {body, length_bytes};
     struct tape tape = {.step_count = 1};
     steps[0] = read_settings(&reader, text);
     tape.text_bytes = 8 * (size_t)steps[0].label;
     while (reader.left > 0) {
-        uint8_t first = read_byte(&reader);
-        unsigned code = first & 15U;
-        /* 15 is a second way to say the first word: no byte is without a meaning. */
-        unsigned word = code < WORD_COUNT ? code : 0;
-        const struct shape *shape = &shapes[word];
-        struct step step = {.op = (uint8_t)(word + 1), .label = (uint32_t)NO_LABEL};
-        if (shape->label) {
-            step.label = first >> 4;
-            if (step.label == FAR_LABEL) {
-                step.label += (uint32_t)(read_number(&reader) % (TAPE_LABEL_MAX - FAR_LABEL));
-            }
-            if (step.label >= tape.label_count) {
-                tape.label_count = (size_t)step.label + 1;
-            }
+        struct step step = read_operation(&reader, text + tape.text_bytes);
+        if (shapes[step.op - 1].label && step.label >= tape.label_count) {
+            tape.label_count = (size_t)step.label + 1;
         }
-        if (shape->text) {
+        if (shapes[step.op - 1].text) {
             step.b = tape.text_bytes;
-            step.c = read_text(&reader, text + tape.text_bytes);
             tape.text_bytes += step.c + 1;
-        }
-        if (shape->numbers > 0) {
-            step.a = read_number(&reader);
-        }
-        if (shape->numbers > 1) {
-            step.b = read_number(&reader);
-        }
-        if (shape->numbers > 2) {
-            step.c = read_number(&reader);
         }
         steps[tape.step_count++] = step;
     }
     return tape;
+}
+
+size_t tape_settings_end(const uint8_t *body, size_t length_bytes) {
+    struct reader reader = {body, length_bytes};
+    (void)read_settings(&reader, NULL);
+    return length_bytes - reader.left;
+}
+
+size_t tape_operation_end(const uint8_t *body, size_t length_bytes, size_t offset, struct step *step) {
+    struct reader reader = {body + offset, length_bytes - offset};
+    *step = read_operation(&reader, NULL);
+    return length_bytes - reader.left;
+}
+
+size_t tape_put_number(uint8_t *into, uint64_t number) {
+    if (number < LITERALS) {
+        into[0] = (uint8_t)number;
+        return 1;
+    }
+    for (unsigned index = 0; index < FIRST_WIDE - LITERALS; index++) {
+        if (number_table[index] == number) {
+            into[0] = (uint8_t)(LITERALS + index);
+            return 1;
+        }
+    }
+    size_t width = (71U - (unsigned)__builtin_clzll(number)) / 8;
+    into[0] = (uint8_t)(FIRST_WIDE + width - 1);
+    memcpy(into + 1, &number, width); /* little endian, as everything here */
+    return 1 + width;
+}
+
+size_t tape_put_operation(uint8_t *into, const struct step *step) {
+    const struct shape *shape = &shapes[step->op - 1];
+    uint32_t label = shape->label ? step->label : 0;
+    size_t length = 1;
+    into[0] = (uint8_t)((step->op - 1U) | (label < FAR_LABEL ? label : FAR_LABEL) << 4);
+    if (label >= FAR_LABEL) {
+        length += tape_put_number(into + length, label - FAR_LABEL);
+    }
+    if (shape->text) {
+        into[length++] = 2;
+        into[length++] = 'z';
+        into[length++] = 'm';
+    }
+    const uint64_t numbers[3] = {step->a, step->b, step->c};
+    for (unsigned index = 0; index < shape->numbers; index++) {
+        length += tape_put_number(into + length, numbers[index]);
+    }
+    return length;
 }

@@ -30,4 +30,16 @@ struct tape {
  * Every body means a program, so this cannot fail. */
 struct tape tape_decode(const uint8_t *body, size_t length_bytes, struct step *steps, uint8_t *text);
 
+/* ---- for those who edit tapes ---- */
+
+/* Where the settings end. */
+size_t tape_settings_end(const uint8_t *body, size_t length_bytes);
+/* Where the operation that begins at `offset` ends, and what it says (but for its text, of which c is the length). */
+size_t tape_operation_end(const uint8_t *body, size_t length_bytes, size_t offset, struct step *step);
+/* Write the shortest form, and return its length: at most TAPE_NUMBER_BYTES_MAX, TAPE_OPERATION_BYTES_MAX. A strdup or
+ * strndup is given the text "zm". */
+size_t tape_put_number(uint8_t *into, uint64_t number);
+size_t tape_put_operation(uint8_t *into, const struct step *step);
+enum { TAPE_NUMBER_BYTES_MAX = 9, TAPE_OPERATION_BYTES_MAX = 1 + 4 * TAPE_NUMBER_BYTES_MAX + 3 };
+
 #endif

@@ -43,6 +43,9 @@ struct play {
     bool is_new;       /* it reached what no play of this process has reached before */
 };
 
+/* Whether a `check` digests the heap, too, as it does in the runner: for those who compare rows with a prediction. */
+extern bool play_with_digests;
+
 /* Once per process. */
 void play_prepare(void);
 /* Performs a tape up to the end of its budget, judging every row. False when the target does not want it. */
