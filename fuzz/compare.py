@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from zmm_model import outcome
-from zmm_model.op import Operation
+from zmm_model.misuse import known_endings
+from zmm_model.op import MISUSE, Operation
 from zmm_model.outcome import NO_MAPPING, STATUS_WORDS, Row
 
 from .wire import ROW
@@ -30,6 +31,7 @@ RULES: dict[str, str] = {
     "EXACT-REFUSAL": "An operation is refused exactly when, and for as many bytes as, the edition refuses it.",
     "EXACT-TEXT": "A refusal has the edition's text.",
     "EXACT-STATUS": "An operation ends as predicted (done, skipped).",
+    "MISUSE": "A misuse of the heap is refused, or ends as the level promises, with the heap as it was.",
     "CONTENTS": "Every byte of a block is what the program put there.",
     "INVARIANT": "The heap's own check finds every invariant in place.",
     "PANIC": "A legal program never meets a corrupted heap.",
@@ -190,6 +192,10 @@ def name_difference(
         index = _ROW_FIELD_INDEX[field]
         if expected[index] == actual[index]:
             continue
+        if field == "text_crc" and operation.word in MISUSE:
+            promised = known_endings().get(expected.text_crc, _show(field, expected))
+            ended = message or known_endings().get(actual.text_crc, _show(field, actual))
+            return Divergence("MISUSE", step, operation, "ending", promised, ended, RULES["MISUSE"])
         if field == "value":
             rule = _VALUE_RULES.get(operation.word, rule)
         elif field == "status" and (expected.status in _REFUSALS or actual.status in _REFUSALS):

@@ -9,6 +9,7 @@ from zmm_model.op import Operation
 
 from .boundaries import CHUNK_BYTES, LARGE_BYTES_MAX, LIMIT_BYTES_NONE, PAGE_BYTES, SIZE_MAX
 from .exhaustive import all_programs
+from .misuse import draw_misuse
 from .profiles import HOPELESS_BYTES, PRODUCTS, PROFILES, TEXTS
 from .program import Program
 from .swarm import KINDS, Draws, draw_kinds, draw_settings, draw_sizes, draw_words
@@ -345,6 +346,10 @@ class _Maker:
         if not r >> 43 & 127:
             length = size - offset + 1  # one byte too many: the step is skipped, and both sides must say so
         self.add("write", label, offset, length, r >> 48)
+
+    def misuse(self, r: int) -> None:
+        label = self.one_of_the_live(r)
+        self.made.append(draw_misuse(r, label, self.sizes[label] if label >= 0 else 0))
 
     # ---- words for the whole heap ----------------------------------------------------------------------------------
 

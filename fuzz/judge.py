@@ -122,7 +122,7 @@ class Judge(Judging):
         predictions: list[Prediction | None]
         if self.exact and not self.all_calls:
             predictions = [
-                predict(program, self.edition, self.scope)
+                predict(program, self.edition, self.scope, self.target.level)
                 for program in programs
                 if is_runnable(program, self.edition, self.scope)
             ]
@@ -147,7 +147,7 @@ class Judge(Judging):
         operations = program.operations
         if not self.exact or self.all_calls:
             return judge_abstract(program, trace, self.edition, self.target.accounting)
-        prediction = prediction or predict(program, self.edition)
+        prediction = prediction or predict(program, self.edition, level=self.target.level)
         if prediction.rows == trace.rows:
             return judge_rows(program, prediction.tuples, self.edition, Accounting.ZENDMM)
         exact = exact_divergence(operations, prediction.rows, trace.rows, death=trace.death, messages=trace.messages)

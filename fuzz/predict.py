@@ -40,15 +40,15 @@ class Prediction:
     rows: bytes
 
 
-def predict(program: Program, edition: str, scope: Scope = Scope.WHOLE) -> Prediction:
-    """The rows of a program under an edition, and the program cut to its scope."""
+def predict(program: Program, edition: str, scope: Scope = Scope.WHOLE, level: str = "release") -> Prediction:
+    """The rows of a program under an edition and a level (empty: PHP itself), and the program cut to its scope."""
     if scope is Scope.WILLING:
         program = cut(program, edition, scope)
-    heap = ExactHeap(program.settings, edition)
+    heap = ExactHeap(program.settings, edition, level)
     rows = heap.run(program.operations)
     if scope is Scope.DEFINED and heap.hazard is not None:
         program = cut(program, edition, scope)
-        rows = ExactHeap(program.settings, edition).run(program.operations)
+        rows = ExactHeap(program.settings, edition, level).run(program.operations)
     return Prediction(program, rows, pack_rows(rows))
 
 

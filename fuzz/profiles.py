@@ -171,4 +171,9 @@ PROFILES: dict[str, Profile] = {
         },
         {"tiny": 3, "bins": 5, "small": 3, "pages": 1},
     ),
+    # Each misuse costs a child process, about three milliseconds: a few in a program.
+    "misuse": Profile(
+        _CORE | _CARE | {"request_end": 1, "misuse": 9},
+        {"tiny": 3, "bins": 6, "small": 2, "pages": 4, "large": 2, "runs": 2, "chunk": 1, "huge": 2},
+    ),
 }

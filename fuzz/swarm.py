@@ -17,6 +17,7 @@ from .profiles import FAMILIES, HOPELESS_BYTES, Profile
 KINDS = (
     *("alloc", "free", "realloc", "write", "calloc", "safe_alloc", "realloc2", "safe_realloc"),
     *("strdup", "strndup", "limit", "gc", "reset_peak", "request_end", "check"),
+    "misuse",  # one of the words of misuse
 )
 # Words that swarm testing never switches off: without them nothing happens.
 _NEEDED = frozenset({"alloc", "free"})

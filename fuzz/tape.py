@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from zmm_model.op import WORDS, Operation, Settings
+from zmm_model.op import MISUSE, WORDS, Operation, Settings
 
 from .boundaries import CHUNK_BYTES, LARGE_BYTES_MAX, LIMIT_BYTES_NONE, PAGE_BYTES, SIZE_MAX
 from .program import (
@@ -19,9 +19,8 @@ from .program import (
 
 TAPE_LABEL_MAX = 65536
 
-# The first byte: settings that are present, and the version in the two high bits.
+# The first byte: settings that are present, and whether there are words of misuse. The highest bit means nothing yet.
 _KERNEL, _NO_EXTEND, _NO_TRUNCATE, _LIMIT, _DATA, _FAIL = (1 << bit for bit in range(6))
-_VERSION_SHIFT = 6
 
 # Numbers below are themselves, then these follow, then the count of little-endian bytes.
 _LITERALS = 128
@@ -55,6 +54,10 @@ _NUMBER_CODES = {number: _LITERALS + index for index, number in enumerate(NUMBER
 _WORD_COUNT = 15
 _BY_CODE = sorted(WORDS.values(), key=lambda word: word.code)[:_WORD_COUNT]
 _FAR_LABEL = 15
+# With this flag the code 15 is followed by a byte that says which word of misuse is meant.
+_MISUSE = 64
+_MISUSE_CODE = 15
+_MISUSE_WORDS = sorted((WORDS[name] for name in MISUSE), key=lambda word: word.code)
 
 
 class _Reader:
@@ -98,13 +101,17 @@ class _Reader:
 def decode(body: bytes) -> Program:
     """The program that a body means.  Every byte string means one."""
     reader = _Reader(body)
+    has_misuse = bool(body) and bool(body[0] & _MISUSE)
     settings = _decode_settings(reader)
     operations = []
     while reader.more():
         first = reader.byte()
         code = first & 15
         # 15 is a second way to say the first word: the most common one, and no byte is without a meaning.
-        word = _BY_CODE[code if code < _WORD_COUNT else 0]
+        if has_misuse and code == _MISUSE_CODE:
+            word = _MISUSE_WORDS[reader.byte() % len(_MISUSE_WORDS)]
+        else:
+            word = _BY_CODE[code if code < _WORD_COUNT else 0]
         label = -1
         if word.takes_label:
             label = first >> 4
@@ -150,6 +157,8 @@ def encode(program: Program) -> bytes:
     """
     program.validate()
     body = bytearray(_encode_settings(program.settings))
+    if any(operation.word in MISUSE for operation in program.operations):
+        body[0] |= _MISUSE
     for number, operation in enumerate(program.operations, 1):
         word = WORDS[operation.word]
         label = operation.label
@@ -159,13 +168,13 @@ def encode(program: Program) -> bytes:
                 source=program.origin,
                 place=f"operation {number}",
             )
-        first = word.code - 1
-        if word.takes_label:
-            body.append(first | min(label, _FAR_LABEL) << 4)
-            if label >= _FAR_LABEL:
-                body += encode_number(label - _FAR_LABEL)
-        else:
-            body.append(first)
+        first, which = word.code - 1, b""
+        if word.name in MISUSE:
+            first, which = _MISUSE_CODE, bytes((_MISUSE_WORDS.index(word),))
+        body.append(first | min(max(label, 0), _FAR_LABEL) << 4)
+        body += which
+        if label >= _FAR_LABEL:
+            body += encode_number(label - _FAR_LABEL)
         if word.takes_text:
             body += encode_number(len(operation.text)) + operation.text
         for value in (operation.a, operation.b, operation.c)[: len(word.arguments)]:

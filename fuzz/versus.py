@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from zmm_model.op import Operation, Settings
+from zmm_model.op import MISUSE, Operation, Settings
 
 from .compare import Divergence, exact_divergence, first_unfit_row, operation_at, unpack_row, vital_divergence
 from .driver import Driver, Trace
@@ -86,7 +86,12 @@ class Versus(Judging):
             scope = Scope.WILLING
         elif self.scopes == {Scope.WHOLE}:
             scope = Scope.WHOLE
-        return predict(program, self.edition, scope) if is_runnable(program, self.edition, scope) else None
+        if not is_runnable(program, self.edition, scope):
+            return None
+        if self.target.level != self.reference.level:
+            # How a misuse ends is each level's own promise, and PHP makes none.
+            program = program.with_operations(one for one in program.operations if one.word not in MISUSE)
+        return predict(program, self.edition, scope, self.target.level)
 
     def run_bursts(self, settings: Settings, bursts: Sequence[Burst]) -> tuple[Trace, Trace]:
         """Performs bursts natively on both targets."""

@@ -82,6 +82,7 @@ class MessageKind(IntEnum):
     PANIC = 2
     BROKEN = 3
     CONTENTS = 4
+    OUTCOME = 5
 
 
 class Message(NamedTuple):

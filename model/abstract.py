@@ -5,7 +5,7 @@ Imports accounting, ledger and the rules.
 
 from __future__ import annotations
 
-from . import counter_rules  # noqa: F401 -- enters its rules
+from . import counter_rules, misuse_rules  # noqa: F401 -- they enter their rules
 from .accounting import TRIM_BYTES_MAX, WAITING_BYTES_MAX, Accounting, huge_bytes, may_be_huge, most_bytes
 from .exact import LABELS_MAX, STRNDUP_LENGTH_ABSURD, WRITE_BYTES_MAX
 from .ledger import Ledger

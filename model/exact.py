@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from zlib import crc32
 
 from .gc import collect
 from .image import HeapImage, digest, image_of
-from .op import SIZE_MAX, Operation, Settings
+from .misuse import FREE_WORDS, Kind, Promise, applies, kinds
+from .op import MISUSE, SIZE_MAX, WORDS, Operation, Settings
 from .outcome import DONE, NO_MAPPING, REFUSED_SYSTEM, SKIPPED
 from .request import begin, end, end_request, set_limit
 from .resize import resize
@@ -43,16 +45,18 @@ class ExactHeap(HeapState):
 
     Call :meth:`open` once, :meth:`step` for each operation, :meth:`close` once.  Each returns a row
     as a plain tuple in the order of :class:`~.outcome.Row` (``Row._make`` names its fields).
-    ``hazard`` says, from the step on that causes it, why PHP's own behaviour is undefined; None as
+    ``level`` is what says how a misuse ends: ``fast`` or ``release``, or empty for PHP itself, of which
+    nothing is asked.  ``hazard`` says, from the step on that causes it, why PHP's own behaviour is undefined; None as
     long as it is not.
     """
 
-    __slots__ = ("_handles_record", "_settings", "_words", "is_open")
+    __slots__ = ("_handles_record", "_promise", "_settings", "_words", "is_open")
 
-    def __init__(self, settings: Settings, edition: str) -> None:
+    def __init__(self, settings: Settings, edition: str, level: str = "release") -> None:
         super().__init__(settings, edition)
         self._settings = settings
         self._handles_record = settings.storage == "handlers"
+        self._promise = Promise(level, edition, handlers=self._handles_record) if level else None
         self.is_open = False
         self._words = {
             "calloc": self._calloc,
@@ -68,6 +72,7 @@ class ExactHeap(HeapState):
             "reset_peak": self._reset_peak,
             "request_end": self._request_end,
             "check": self._check,
+            **dict.fromkeys(MISUSE, self._misuse),
         }
 
     def open(self) -> RowTuple:
@@ -220,6 +225,41 @@ class ExactHeap(HeapState):
 
     def _check(self, _operation: Operation) -> RowTuple:
         return self._row(DONE, -1, digest(self))
+
+    # ---- misuse: in a child, so nothing changes here
+    # ---------------------------------------------------------
+
+    def _misuse(self, operation: Operation) -> RowTuple:
+        ending = self.ending(operation)
+        if ending is None:
+            return self._row(SKIPPED, operation.label)
+        return self._row(DONE, operation.label, 0, 0, crc32(ending.encode()))
+
+    def ending(self, operation: Operation) -> str | None:
+        """How the child ends that performs a step of misuse; None when the step is skipped."""
+        word, label, a, _, _, _ = operation
+        block = self.blocks.get(label)
+        if self._promise is None or not applies(word, block, a, takes_label=WORDS[word].takes_label):
+            return None
+        if block is None:
+            return self._promise.ending(word, Kind.SMALL, 0, a)
+        place, block_bytes, _ = block
+        kind = kinds(block_bytes)[0]
+        gone = kind is not Kind.HUGE and self._loses_chunk(word, kind, place, block_bytes)
+        return self._promise.ending(word, kind, block_bytes, a, chunk_is_gone=gone)
+
+    def _loses_chunk(self, word: str, kind: Kind, place: int, block_bytes: int) -> bool:
+        """Whether the block's chunk goes back to the storage with what the child does before its mistake."""
+        mapping = place >> PLACE_SHIFT
+        if word == "misuse.stale_request":
+            after = deepcopy(self)
+            end_request(after)
+        elif word in FREE_WORDS and kind is Kind.LARGE:
+            after = deepcopy(self)
+            free(after, place, block_bytes)
+        else:
+            return False
+        return mapping not in after.chunk_of and all(chunk.mapping != mapping for chunk in after.cached)
 
     # ---- what the words share
     # --------------------------------------------------------------------------------

@@ -54,8 +54,25 @@ WORDS: dict[str, Word] = {
         Word("reset_peak", 13, (), False, False),
         Word("request_end", 14, (), False, False),
         Word("check", 15, (), False, False),
+        # What no correct program does: performed in a child, whose end is predicted (model/misuse.py).
+        Word("misuse.free_freed", 32, (), True, False),
+        Word("misuse.realloc_freed", 33, ("size_bytes",), True, False),
+        Word("misuse.size_freed", 34, (), True, False),
+        Word("misuse.free_interior", 35, ("offset_bytes",), True, False),
+        Word("misuse.free_malloc", 36, ("size_bytes",), False, False),
+        Word("misuse.free_stack", 37, (), False, False),
+        Word("misuse.free_static", 38, (), False, False),
+        Word("misuse.free_wild", 39, (), False, False),
+        Word("misuse.other_heap", 40, (), True, False),
+        Word("misuse.stale_request", 41, (), True, False),
+        Word("misuse.overflow", 42, ("length_bytes",), True, False),
+        Word("misuse.write_freed", 43, ("offset_bytes",), True, False),
     )
 }
+
+# The words for misuse, and all others.
+MISUSE: frozenset[str] = frozenset(name for name in WORDS if name.startswith("misuse."))
+LEGAL: frozenset[str] = frozenset(WORDS) - MISUSE
 
 # Wire codes that no program contains: the driver adds them around each program.
 OPEN_CODE = 128

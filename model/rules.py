@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from zlib import crc32
 
 from .accounting import ANY, COUNTED, TRIM_UNIT_BYTES, Accounting, is_tried, mapped_bytes
-from .op import WORDS, Operation
+from .op import LEGAL, WORDS, Operation, Settings
 from .outcome import (
     BROKEN,
     DONE,
@@ -51,6 +51,7 @@ class Before(Protocol):
     counters: bool  # places and counters mean something (ZendMM-like)
     own: bool  # and they are those of blocks with trims, and of freed ones that wait
     strict: bool  # none of PHP 8.2's own quirks is excused
+    settings: Settings  # of the heap
     last: RowLike  # the row before
     block: tuple[int, int, int] | None  # the label's block before: place, usable bytes, requested bytes
     asked: int  # the bytes asked for; -1 when nothing is
@@ -103,8 +104,8 @@ ALLOCATING = frozenset(("alloc", "calloc", "safe_alloc", "strdup", "strndup"))
 RESIZING = frozenset(("realloc", "realloc2", "safe_realloc"))
 ASKING = ALLOCATING | RESIZING
 LABELLED = ASKING | {"free", "write"}
-STEPS = frozenset(WORDS)
-EVERYWHERE = STEPS | {"open", "close"}
+STEPS = LEGAL
+EVERYWHERE = frozenset(WORDS) | {"open", "close"}
 
 
 def rule(

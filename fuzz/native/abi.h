@@ -22,6 +22,19 @@ enum step_op {
     STEP_RESET_PEAK = 13,
     STEP_REQUEST_END = 14,
     STEP_CHECK = 15,
+    /* Misuse: steps that no correct program makes, each performed in a child (misuse.h). */
+    STEP_MISUSE_FREE_FREED = 32,    /* frees the block twice */
+    STEP_MISUSE_REALLOC_FREED = 33, /* frees the block and resizes it; a = size */
+    STEP_MISUSE_SIZE_FREED = 34,    /* frees the block and asks for its size */
+    STEP_MISUSE_FREE_INTERIOR = 35, /* frees an address inside the block; a = offset */
+    STEP_MISUSE_FREE_MALLOC = 36,   /* frees a block of libc's malloc; a = its size */
+    STEP_MISUSE_FREE_STACK = 37,    /* frees a variable on the stack */
+    STEP_MISUSE_FREE_STATIC = 38,   /* frees a static variable */
+    STEP_MISUSE_FREE_WILD = 39,     /* frees an address where nothing is mapped */
+    STEP_MISUSE_OTHER_HEAP = 40,    /* frees the block with another heap */
+    STEP_MISUSE_STALE_REQUEST = 41, /* ends the request, then frees the block */
+    STEP_MISUSE_OVERFLOW = 42,      /* writes a bytes past the usable end of the block, then frees it */
+    STEP_MISUSE_WRITE_FREED = 43,   /* frees the block, writes 8 bytes at offset a, allocates once, ends the request */
     STEP_OPEN = 128,  /* a = limit (0: none), b = data bytes, flag: OPEN_*; label = count of failing calls, whose
                          numbers are u64s at offset c of the text area */
     STEP_CLOSE = 129, /* full shutdown; value = mappings never given back */
@@ -129,6 +142,15 @@ struct row {
  *  - malloc targets: a size of 0 is asked for as 1; limit, gc and reset_peak are SKIPPED; request_end frees all blocks. Their
  *    process may have 5 GiB of addresses at most.
  *
+ *  - Misuse is performed in a child of the runner, made at that step: the heap, its labels and its storage are as if the
+ *    step were not there (but for its number since OPEN). SKIPPED unless it applies: words with a label need a block;
+ *    FREE_INTERIOR 0 < a < block_bytes; FREE_MALLOC a <= 65536; OVERFLOW 1 <= a <= 64 and 64 bytes of the chunk left
+ *    behind the block (offset + block_bytes + 64 <= 2 MiB); WRITE_FREED block_bytes <= 3008 and a + 8 <= block_bytes.
+ *    Targets without a promise (PHP, malloc libraries) skip them all. Storage calls do not fail in the child. text_crc
+ *    is that of the outcome, which a message (MESSAGE_OUTCOME) spells out: "nothing"; "panic: " and the first line of
+ *    the report, where the report names an owner followed by "; belongs to " and that; "SIGSEGV" or another signal's
+ *    number; "hang" after 5 seconds. Bytes are written by exclusive or with 0xA5, so that every one of them changes.
+ *
  * A burst (a = seed, b = operations, c = profile | flags | labels << 32) performs b generated operations and one
  * `check`, as if they were b + 1 plain steps (their numbers since OPEN go on likewise), without writing their rows. Its
  * row is the check's with value = CRC-32 (zlib's) of the b + 1 packed rows one after the other, and contents or
@@ -188,5 +210,11 @@ struct message {
     uint32_t step; /* index in the batch */
     uint16_t kind, text_bytes;
 };
-enum message_kind { MESSAGE_REFUSAL = 1, MESSAGE_PANIC = 2, MESSAGE_BROKEN = 3, MESSAGE_CONTENTS = 4 };
+enum message_kind {
+    MESSAGE_REFUSAL = 1,
+    MESSAGE_PANIC = 2,
+    MESSAGE_BROKEN = 3,
+    MESSAGE_CONTENTS = 4,
+    MESSAGE_OUTCOME = 5, /* how a child ended that misused the heap */
+};
 #endif

@@ -6,6 +6,7 @@
 
 #include "crc.h"
 #include "labels.h"
+#include "misuse.h"
 #include "runner.h"
 #include "storage.h"
 
@@ -383,6 +384,12 @@ void perform_step(const struct step *step, const char *text, struct row *row) {
             perform_on_label(step, text, labels_at(step->label), row);
         } else {
             skip(row);
+        }
+        step_number++;
+    } else if (step->op >= STEP_MISUSE_FREE_FREED && step->op <= STEP_MISUSE_WRITE_FREED) {
+        misuse_perform(target, step, row);
+        if (step->label < LABELS_MAX) {
+            record_place(labels_at(step->label), row);
         }
         step_number++;
     } else {

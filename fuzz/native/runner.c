@@ -88,6 +88,11 @@ void runner_message(enum message_kind kind, const char *text) {
     header->messages_bytes += padded;
 }
 
+void runner_detach(void) {
+    header = NULL;
+    running_row = NULL;
+}
+
 _Noreturn void runner_panic(const char *reason) {
     if (header != NULL && running_row != NULL) {
         running_row->status = STATUS_PANIC;

@@ -9,5 +9,8 @@
 /* Appends a message about the running step to the message area; one that does not fit is counted as lost. */
 void runner_message(enum message_kind kind, const char *text);
 
+/* In a child of the runner: nothing it does reaches the driver any more. */
+void runner_detach(void);
+
 #pragma GCC visibility pop
 #endif

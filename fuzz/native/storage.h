@@ -29,6 +29,9 @@ bool storage_prepare(void);
 enum { STORAGE_FAILING_MAX = 65536 };
 void storage_reset(const struct storage_rules *rules, const uint64_t *failing, uint64_t failing_count);
 
+/* No call fails any more because it is to fail. */
+void storage_forget_failures(void);
+
 /* The four calls every heap makes for chunks and huge blocks. */
 void *storage_alloc(uint64_t size_bytes);
 void storage_free(void *mapping, uint64_t size_bytes);

@@ -1,6 +1,7 @@
 /* tape.c -- the decoder of tapes, equal to the one in fuzz/tape.py (the tests compare them). */
 #include "tape.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 enum {
@@ -10,9 +11,12 @@ enum {
     FLAG_LIMIT = 8,
     FLAG_DATA = 16,
     FLAG_FAIL = 32,
+    FLAG_MISUSE = 64,
     LITERALS = 128,   /* numbers below are one byte */
     FIRST_WIDE = 248, /* this byte is followed by one byte of a number, the next by two ... */
     WORD_COUNT = 15,
+    MISUSE_CODE = 15, /* with FLAG_MISUSE: a byte follows that says which word of misuse */
+    MISUSE_COUNT = STEP_MISUSE_WRITE_FREED - STEP_MISUSE_FREE_FREED + 1,
     FAR_LABEL = 15, /* labels from here on are a number of their own */
     NO_LABEL = -1
 };
@@ -57,10 +61,37 @@ static const struct shape {
     {0, 0, 0}, /* check */
 };
 
+/* Of the words of misuse, in the order of their codes from STEP_MISUSE_FREE_FREED. */
+static const struct shape misuse_shapes[MISUSE_COUNT] = {
+    {1, 0, 0}, /* free_freed */
+    {1, 0, 1}, /* realloc_freed */
+    {1, 0, 0}, /* size_freed */
+    {1, 0, 1}, /* free_interior */
+    {0, 0, 1}, /* free_malloc */
+    {0, 0, 0}, /* free_stack */
+    {0, 0, 0}, /* free_static */
+    {0, 0, 0}, /* free_wild */
+    {1, 0, 0}, /* other_heap */
+    {1, 0, 0}, /* stale_request */
+    {1, 0, 1}, /* overflow */
+    {1, 0, 1}, /* write_freed */
+};
+
+static const struct shape *shape_of(unsigned op) {
+    return op < STEP_MISUSE_FREE_FREED ? &shapes[op - 1] : &misuse_shapes[op - STEP_MISUSE_FREE_FREED];
+}
+
 struct reader {
     const uint8_t *bytes;
     size_t left;
+    bool has_misuse;
 };
+
+/* A reader of a body from `offset` on. */
+static struct reader reader_of(const uint8_t *body, size_t length_bytes, size_t offset) {
+    bool has_misuse = length_bytes > 0 && (body[0] & FLAG_MISUSE) != 0;
+    return (struct reader){body + offset, length_bytes - offset, has_misuse};
+}
 
 /* Behind the end of the body there are zeros for ever. */
 static uint8_t read_byte(struct reader *reader) {
@@ -144,10 +175,13 @@ static struct step read_settings(struct reader *reader, uint8_t *text) {
 static struct step read_operation(struct reader *reader, uint8_t *text) {
     uint8_t first = read_byte(reader);
     unsigned code = first & 15U;
-    /* 15 is a second way to say the first word: no byte is without a meaning. */
-    unsigned word = code < WORD_COUNT ? code : 0;
-    const struct shape *shape = &shapes[word];
-    struct step step = {.op = (uint8_t)(word + 1), .label = (uint32_t)NO_LABEL};
+    /* 15 is a second way to say the first word where no misuse is: no byte is without a meaning. */
+    unsigned op = code < WORD_COUNT ? code + 1 : STEP_ALLOC;
+    if (code == MISUSE_CODE && reader->has_misuse) {
+        op = STEP_MISUSE_FREE_FREED + read_byte(reader) % MISUSE_COUNT;
+    }
+    const struct shape *shape = shape_of(op);
+    struct step step = {.op = (uint8_t)op, .label = (uint32_t)NO_LABEL};
     if (shape->label) {
         step.label = first >> 4;
         if (step.label == FAR_LABEL) {
@@ -170,16 +204,17 @@ static struct step read_operation(struct reader *reader, uint8_t *text) {
 }
 
 struct tape tape_decode(const uint8_t *body, size_t length_bytes, struct step *steps, uint8_t *text) {
-    struct reader reader = {body, length_bytes};
+    struct reader reader = reader_of(body, length_bytes, 0);
     struct tape tape = {.step_count = 1};
     steps[0] = read_settings(&reader, text);
     tape.text_bytes = 8 * (size_t)steps[0].label;
     while (reader.left > 0) {
         struct step step = read_operation(&reader, text + tape.text_bytes);
-        if (shapes[step.op - 1].label && step.label >= tape.label_count) {
+        const struct shape *shape = shape_of(step.op);
+        if (shape->label && step.label >= tape.label_count) {
             tape.label_count = (size_t)step.label + 1;
         }
-        if (shapes[step.op - 1].text) {
+        if (shape->text) {
             step.b = tape.text_bytes;
             tape.text_bytes += step.c + 1;
         }
@@ -189,13 +224,13 @@ struct tape tape_decode(const uint8_t *body, size_t length_bytes, struct step *s
 }
 
 size_t tape_settings_end(const uint8_t *body, size_t length_bytes) {
-    struct reader reader = {body, length_bytes};
+    struct reader reader = reader_of(body, length_bytes, 0);
     (void)read_settings(&reader, NULL);
     return length_bytes - reader.left;
 }
 
 size_t tape_operation_end(const uint8_t *body, size_t length_bytes, size_t offset, struct step *step) {
-    struct reader reader = {body + offset, length_bytes - offset};
+    struct reader reader = reader_of(body, length_bytes, offset);
     *step = read_operation(&reader, NULL);
     return length_bytes - reader.left;
 }
@@ -218,10 +253,14 @@ size_t tape_put_number(uint8_t *into, uint64_t number) {
 }
 
 size_t tape_put_operation(uint8_t *into, const struct step *step) {
-    const struct shape *shape = &shapes[step->op - 1];
+    const struct shape *shape = shape_of(step->op);
+    bool is_misuse = step->op >= STEP_MISUSE_FREE_FREED;
     uint32_t label = shape->label ? step->label : 0;
     size_t length = 1;
-    into[0] = (uint8_t)((step->op - 1U) | (label < FAR_LABEL ? label : FAR_LABEL) << 4);
+    into[0] = (uint8_t)((is_misuse ? MISUSE_CODE : step->op - 1U) | (label < FAR_LABEL ? label : FAR_LABEL) << 4);
+    if (is_misuse) {
+        into[length++] = (uint8_t)(step->op - STEP_MISUSE_FREE_FREED);
+    }
     if (label >= FAR_LABEL) {
         length += tape_put_number(into + length, label - FAR_LABEL);
     }

@@ -63,6 +63,9 @@ struct target {
     uint32_t (*digest)(void);
     const char *(*check)(void);                                          /* may be NULL; NULL: all holds */
     const char *(*check_place)(const void *block, uint64_t block_bytes); /* the same */
+    /* For misuse, in a child: NULL where nothing is promised. `unhook` lets corruption be reported as users see it. */
+    void (*unhook)(void);
+    void (*free_elsewhere)(void *block); /* with another heap of the same kind */
 };
 
 extern const struct target target_zmm, target_php, target_malloc;

@@ -304,6 +304,22 @@ static const char *core_check_place(const void *block, uint64_t block_bytes) {
     return NULL;
 }
 
+/* ---- misuse -------------------------------------------------------------------------------------------------------- */
+
+static void core_unhook(void) {
+    api->set_panic_hook(NULL, NULL);
+}
+
+static void core_free_elsewhere(void *block) {
+    const zmm_options options = {.edition = api->heap_edition(heap)};
+    zmm_heap *other = api->heap_startup(&options);
+    if (other == NULL) {
+        (void)fprintf(stderr, "no second heap\n");
+        return;
+    }
+    api->heap_free(other, block);
+}
+
 const struct target target_zmm = {
     .zendmm = true,
     .load = load,
@@ -327,4 +343,6 @@ const struct target target_zmm = {
     .digest = core_digest,
     .check = core_check,
     .check_place = core_check_place,
+    .unhook = core_unhook,
+    .free_elsewhere = core_free_elsewhere,
 };

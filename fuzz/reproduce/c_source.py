@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zmm_model.op import SIZE_MAX, Operation
+from zmm_model.op import MISUSE, SIZE_MAX, Operation
 from zmm_model.outcome import STATUS_WORDS, Row
 
 from ..compare import ROW_BYTES, unpack_row
@@ -184,7 +184,10 @@ def _calls(program: Program) -> Iterator[str]:
     for number, operation in enumerate(program.operations, 1):
         name = program.label_name(operation.label) if operation.label >= 0 else ""
         comment = "" if operation.text else f" /* {number}: {operation_line(operation, name)} */"
-        yield f"    step_{operation.word}({', '.join(_arguments(operation))});{comment}\n"
+        call = f"step_{operation.word}({', '.join(_arguments(operation))})"
+        if operation.word in MISUSE:
+            call = f"step_misuse({operation.label})"
+        yield f"    {call};{comment}\n"
 
 
 def _arguments(operation: Operation) -> Sequence[str]:

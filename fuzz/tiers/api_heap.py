@@ -8,6 +8,7 @@ from typing import cast
 from zlib import crc32
 
 from zmm_model.contents import pattern
+from zmm_model.image import HeapImage
 from zmm_model.op import Operation, Settings
 from zmm_model.outcome import (
     DONE,
@@ -86,11 +87,9 @@ class ApiHeap:
 
     def __init__(self, settings: Settings, edition: str, level: str) -> None:
         self.storage = PythonStorage(settings) if settings.storage == "handlers" else None
-        self.heap = zmm.Heap(
-            edition="php-8.2" if edition == "php-8.2" else "zmm",
-            level=cast("zmm.heap.Level", level),
-            storage=self.storage,
-        )
+        self._edition: zmm.heap.Edition = "php-8.2" if edition == "php-8.2" else "zmm"
+        self._level = cast("zmm.heap.Level", level)
+        self.heap = zmm.Heap(edition=self._edition, level=self._level, storage=self.storage)
         self._blocks: dict[int, tuple[int, int, int]] = {}  # label: address, requested bytes, pattern seed
         self._step = 0
         self.limit_accepted = 1
@@ -101,6 +100,10 @@ class ApiHeap:
         """Ends the heap."""
         self._blocks.clear()
         self.heap.close()
+
+    def another(self) -> zmm.Heap:
+        """A second heap of the same edition and level, with memory from the system."""
+        return zmm.Heap(edition=self._edition, level=self._level)
 
     def opening(self) -> Row:
         """What the heap shows before its first operation."""
@@ -155,6 +158,16 @@ class ApiHeap:
             else:
                 contents |= self._arrived(operation, old, address, requested)
         return self._row(status, label, contents, value, tried, text_crc)
+
+    def block_of(self, label: int) -> tuple[int, int] | None:
+        """A label's block as address and requested bytes."""
+        block = self._blocks.get(label)
+        return block[:2] if block else None
+
+    def row_of(self, status: int, label: int) -> Row:
+        """The row of a step that changes nothing (it counts as a step all the same)."""
+        self._step += 1
+        return self._row(status, label, 0, 0, 0, 0)
 
     # ---- the parts of an operation -------------------------------------------------------------------------------
 
@@ -261,3 +274,46 @@ def _edges(requested: int) -> tuple[tuple[int, int], ...]:
     if requested <= 2 * _EDGE_BYTES:
         return ((0, requested),)
     return ((0, _EDGE_BYTES), (requested - _EDGE_BYTES, _EDGE_BYTES))
+
+
+def snapshot_difference(snapshot: zmm.Snapshot, image: HeapImage) -> tuple[str, str, str] | None:
+    """What differs first between the API's snapshot and the model's image: its name, expected, actual."""
+    expected_chunks = [
+        (
+            chunk.mapping,
+            chunk.number,
+            chunk.free_pages,
+            chunk.free_tail,
+            chunk.free_map,
+            tuple((run.page_index, run.pages, run.bin_index) for run in chunk.runs),
+        )
+        for chunk in image.chunks
+    ]
+    actual_chunks = [
+        (
+            chunk.mapping_index,
+            chunk.number,
+            chunk.free_pages,
+            chunk.free_tail,
+            chunk.used_map,
+            tuple((run.page_index, run.page_count, run.bin_index) for run in chunk.runs),
+        )
+        for chunk in snapshot.chunks
+    ]
+    if len(expected_chunks) != len(actual_chunks):
+        return "chunks", str(len(expected_chunks)), str(len(actual_chunks))
+    for expected, actual in zip(expected_chunks, actual_chunks, strict=True):
+        if expected != actual:
+            return f"chunk {expected[0]}", str(expected), str(actual)
+    cached = tuple(chunk.mapping_index for chunk in snapshot.cached_chunks)
+    if cached != image.cached:
+        return "cached chunks", str(image.cached), str(cached)
+    for bin_index, (slots, free) in enumerate(zip(image.free_slots, snapshot.bins, strict=True)):
+        found = tuple((slot.mapping_index, slot.offset_bytes) for slot in free)
+        if found != slots:
+            return f"free slots of bin {bin_index}", str(slots[:8]), str(found[:8])
+    huge = tuple((block.mapping_index, block.size_bytes) for block in snapshot.huge)
+    wanted = tuple((block.mapping, block.block_bytes) for block in image.huge)
+    if huge != wanted:
+        return "huge blocks", str(wanted), str(huge)
+    return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zmm_model.abstract import AbstractHeap
 from zmm_model.accounting import Accounting
-from zmm_model.op import Operation, Settings
+from zmm_model.op import MISUSE, Operation, Settings
 from zmm_model.outcome import Row
 from zmm_model.rules import CHUNKS, Violation
 
@@ -56,6 +56,12 @@ class OwnMachine(HeapMachine):
         if operation.word in ALLOCATING or operation.word in ("free", "request_end"):
             self._count_live()
 
+    def perform_misuse(self, operation: Operation) -> None:
+        """A misuse through the API, which refuses it; how the native child ends is judged with all else."""
+        self._note(line_of(operation))
+        self.operations.append(operation)
+        self.rows.append(tuple(self._misused(operation)))
+
     def perform_burst(self, _burst: Burst, operations: Sequence[Operation]) -> None:
         """The operations of a burst one by one, then everything natively."""
         for operation in operations:
@@ -89,6 +95,8 @@ class OwnMachine(HeapMachine):
             changes: dict[str, Any] = {"offset": 0}
             if operation.word == "check":
                 changes["value"] = 0
+            elif operation.word in MISUSE:
+                changes["text_crc"] = 0
             shown, native = Row._make(ours)._replace(**changes), Row._make(theirs)._replace(**changes)
             if shown != native:
                 raise self._failed(name_difference(operation, step, native, shown))

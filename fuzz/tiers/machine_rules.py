@@ -11,20 +11,21 @@ from zlib import crc32
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from zmm_model.exact import ExactHeap
-from zmm_model.image import HeapImage
 from zmm_model.op import Operation, Settings
-from zmm_model.outcome import Row
+from zmm_model.outcome import DONE, SKIPPED, Row
 
 import zmm
 
 from ..boundaries import BIN_EDGES, CHUNK_BYTES, HUGE_EDGES, LARGE_EDGES, PAGE_EDGES
 from ..compare import RULES, Divergence, exact_divergence, name_difference
 from ..driver import Driver
+from ..misuse import MISUSE_WORDS, NUMBERS, misuse_of
 from ..predict import pack_rows
 from ..program import Program
 from ..text import FIRST_LINE, operation_line, settings_line
 from ..wire import CLOSE_STEP, Burst, BurstFlag, BurstProfile, TextArea, pack_open, pack_steps
-from .api_heap import ApiHeap
+from .api_heap import ApiHeap, snapshot_difference
+from .api_misuse import REFUSED, VOID, misuse_api
 
 LABELS = 24
 _HUGE_MAX = 8 * CHUNK_BYTES
@@ -38,6 +39,7 @@ SIZES = st.one_of(
     st.sampled_from([2**64 - 1, 2**64 - 4096, 2**63]),
 )
 COUNTS = st.sampled_from([0, 1, 2, 3, 7, 2**32, 2**63])
+MISUSE_NUMBERS = st.sampled_from(NUMBERS)
 PICKS = st.integers(0, LABELS - 1)
 TEXTS = st.binary(max_size=12).map(lambda raw: bytes(byte or 1 for byte in raw))
 SETTINGS = st.builds(
@@ -148,6 +150,13 @@ class HeapMachine(RuleBasedStateMachine):
         else:
             self.perform(Operation("strndup", self._spare(), min(length, len(text)), text=text))
 
+    # ---- misuse rules --------------------------------------------------------------------------------------------
+
+    @rule(word=st.sampled_from(MISUSE_WORDS), pick=PICKS, number=MISUSE_NUMBERS)
+    def misuse(self, word: str, pick: int, number: int) -> None:
+        """Misuses the heap in a child: the API refuses it, and the native core ends as its level promises."""
+        self.perform_misuse(misuse_of(word, self._live(pick), number))
+
     # ---- burst rules ---------------------------------------------------------------------------------------------
 
     @rule(
@@ -211,7 +220,7 @@ class HeapMachine(RuleBasedStateMachine):
 
     def begin(self) -> None:
         """Opens the heap through the API, and the model."""
-        self.model = ExactHeap(self.settings, self.edition)
+        self.model = ExactHeap(self.settings, self.edition, self.level)
         self.rows.append(self.model.open())
         self.api = ApiHeap(self.settings, self.edition, self.level)
 
@@ -253,6 +262,27 @@ class HeapMachine(RuleBasedStateMachine):
         self._compare(operation, expected, self._through_api(self.api, operation))
         if operation.word in ALLOCATING or operation.word in ("free", "request_end"):
             self._count_live()
+
+    def perform_misuse(self, operation: Operation) -> None:
+        """A misuse through the API, which refuses it; how the native child ends is compared with all else."""
+        assert self.model is not None
+        assert self.api is not None
+        self._note(line_of(operation))
+        self.operations.append(operation)
+        expected = self.model.step(operation)
+        self.rows.append(expected)
+        answer = self._misused(operation)
+        self._compare(operation, Row._make(expected)._replace(text_crc=0), answer)
+
+    def _misused(self, operation: Operation) -> Row:
+        """The row of a misuse through the API; an answer other than a refusal is a divergence."""
+        assert self.api is not None
+        said = misuse_api(self.api, operation)
+        if said not in (REFUSED, VOID):
+            raise self._failed(
+                Divergence("MISUSE", len(self.operations), operation, "answer", REFUSED, said, RULES["MISUSE"])
+            )
+        return self.api.row_of(DONE if said == REFUSED else SKIPPED, operation.label)
 
     def compare_natively(self) -> None:
         """The program so far on the runner, compared row by row."""
@@ -329,46 +359,3 @@ class HeapMachine(RuleBasedStateMachine):
 def line_of(operation: Operation) -> str:
     """An operation as a line of the journal."""
     return operation_line(operation, f"b{operation.label}" if operation.label >= 0 else "") + "\n"
-
-
-def snapshot_difference(snapshot: zmm.Snapshot, image: HeapImage) -> tuple[str, str, str] | None:
-    """What differs first between the API's snapshot and the model's image: its name, expected, actual."""
-    expected_chunks = [
-        (
-            chunk.mapping,
-            chunk.number,
-            chunk.free_pages,
-            chunk.free_tail,
-            chunk.free_map,
-            tuple((run.page_index, run.pages, run.bin_index) for run in chunk.runs),
-        )
-        for chunk in image.chunks
-    ]
-    actual_chunks = [
-        (
-            chunk.mapping_index,
-            chunk.number,
-            chunk.free_pages,
-            chunk.free_tail,
-            chunk.used_map,
-            tuple((run.page_index, run.page_count, run.bin_index) for run in chunk.runs),
-        )
-        for chunk in snapshot.chunks
-    ]
-    if len(expected_chunks) != len(actual_chunks):
-        return "chunks", str(len(expected_chunks)), str(len(actual_chunks))
-    for expected, actual in zip(expected_chunks, actual_chunks, strict=True):
-        if expected != actual:
-            return f"chunk {expected[0]}", str(expected), str(actual)
-    cached = tuple(chunk.mapping_index for chunk in snapshot.cached_chunks)
-    if cached != image.cached:
-        return "cached chunks", str(image.cached), str(cached)
-    for bin_index, (slots, free) in enumerate(zip(image.free_slots, snapshot.bins, strict=True)):
-        found = tuple((slot.mapping_index, slot.offset_bytes) for slot in free)
-        if found != slots:
-            return f"free slots of bin {bin_index}", str(slots[:8]), str(found[:8])
-    huge = tuple((block.mapping_index, block.size_bytes) for block in snapshot.huge)
-    wanted = tuple((block.mapping, block.block_bytes) for block in image.huge)
-    if huge != wanted:
-        return "huge blocks", str(wanted), str(huge)
-    return None

@@ -145,11 +145,11 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "zmm": ("errors", "_core", "snapshot", "heap", "paths", ""),
     "model": (
         # words and arithmetic
-        *("op", "outcome", "sizes", "contents", "ledger"),
+        *("op", "outcome", "sizes", "contents", "ledger", "misuse"),
         # the exact model
         *("storage", "pages", "state", "ring", "gc", "supply", "resize", "request", "image", "exact"),
         # the abstract model
-        *("accounting", "rules", "counter_rules", "abstract"),
+        *("accounting", "rules", "counter_rules", "misuse_rules", "abstract"),
         "",
     ),
     "fuzz": (
@@ -158,7 +158,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("errors", "version", "boundaries", "program", "wire"),
         # programs: forms, then makers
         *("text", "tape", "recorded", "load"),
-        *("exhaustive", "profiles", "swarm", "generate"),
+        *("exhaustive", "profiles", "swarm", "misuse", "generate"),
         # targets and performing
         *("targets.base", "targets.php", "targets.runner", "targets.find", "targets"),
         *("compare", "session", "driver"),
@@ -166,7 +166,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("predict", "judge", "versus"),
         # tiers: ways of making and judging programs
         *("tiers.base", "tiers.workers", "tiers.lockstep", "tiers.boundaries", "tiers.oom", "tiers.traces"),
-        *("tiers.oracle", "tiers.api_heap", "tiers.machine_rules", "tiers.machine_own", "tiers.machine", "tiers"),
+        *("tiers.oracle", "tiers.api_heap", "tiers.api_misuse"),
+        *("tiers.machine_rules", "tiers.machine_own", "tiers.machine", "tiers"),
         # what becomes of a finding
         *("merge", "shrink", "reproduce.c_source", "reproduce.pytest_case", "reproduce", "findings"),
         "verify",
@@ -183,7 +184,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
 }
 # The only places where the bridge touches the product; everything else speaks to a runner.
-IMPORT_ZMM = {"faults.subjects", "targets.find", "tiers.api_heap", "tiers.machine_own", "tiers.machine_rules"}
+IMPORT_ZMM = {
+    *("faults.subjects", "targets.find", "tiers.api_heap", "tiers.api_misuse"),
+    *("tiers.machine_own", "tiers.machine_rules"),
+}
 
 
 def modules(root: Path, folder: str) -> dict[str, Path]:

@@ -51,6 +51,7 @@ LIMITED = Settings(storage="kernel", limit_bytes=CHUNK)
 TRIM = 16
 NEARLY = Operation("alloc", 9, FULL - TRIM)
 OWN = Accounting.OWN
+DOUBLE = Operation("misuse.free_freed", 1)
 
 PLANTED = (
     Planted("ABS-1", (BLOCK,), {"status": PANIC}),
@@ -151,6 +152,13 @@ PLANTED = (
     Planted("ABS-27", (HUGE,), {"size": 3 * MIB - 1}, accounting=OWN),
     Planted("ABS-27", (NEARLY, BLOCK), {"size": FULL + 2 * PAGE, "peak": FULL + 2 * PAGE}, LIMITED, OWN),
     Planted("ABS-28", (BLOCK,), {"block_bytes": 112}, accounting=OWN),
+    Planted("ABS-29", (BLOCK, DOUBLE), {"size": 0}),
+    Planted("ABS-29", (BLOCK, DOUBLE), {"offset": 2 * PAGE}),
+    Planted("ABS-30", (BLOCK, Operation("misuse.free_interior", 1, 200)), {"status": DONE}),
+    Planted("ABS-30", (BLOCK, DOUBLE), {"status": REFUSED_LIMIT}),
+    Planted("ABS-30", (Operation("misuse.free_stack"),), {}, accounting=Accounting.NONE),
+    Planted("ABS-31", (BLOCK, DOUBLE), {"text_crc": 1}, accounting=OWN),
+    Planted("ABS-31", (BLOCK, DOUBLE), {"status": SKIPPED}, accounting=OWN),
 )
 
 
