@@ -346,6 +346,9 @@ size_t mutate_tape(uint8_t *body, size_t byte_count, size_t bytes_max, uint32_t 
     if (bytes_max == 0) {
         return 0;
     }
+    if (edit.byte_count > 0) {
+        body[0] &= 63U; /* words of misuse are not played: without the flag every operation is one that is */
+    }
     size_t wanted = 1 + below(one_in(4) ? EDITS_MAX : 2);
     for (size_t done = 0, tried = 0; done < wanted && tried < 16; tried++) {
         done += edit_once(&edit);
