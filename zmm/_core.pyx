@@ -575,6 +575,8 @@ cdef class Heap:
         cdef size_t copy = to_size(copy_bytes, "copy_bytes")
         self.use()
         cdef size_t block = self.live_or_null(address)
+        if block != 0:
+            copy = min(copy, self.api.heap_place(self.handle, <void *>block).block_bytes)
         return self.moved(block, guard_realloc2(&self.inside, self.api, self.handle, <void *>block, size, copy))
 
     def safe_realloc(self, address, count, size_bytes, offset_bytes, /):

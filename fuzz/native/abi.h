@@ -138,7 +138,7 @@ struct row {
  *    next `check` or CLOSE is BROKEN, with a message "STORAGE-n: ...".
  *  - After CLOSE and after a failed OPEN the counters are 0; storage_calls and storage_crc are set.
  *  - realloc2 with copy_bytes > size_bytes: PHP's erealloc2 writes past a smaller new block then, so PHP is asked for
- *    size_bytes.
+ *    size_bytes. With copy_bytes beyond what the block holds zmm panics in edition zmm, so it is asked for no more.
  *  - malloc targets: a size of 0 is asked for as 1; limit, gc and reset_peak are SKIPPED; request_end frees all blocks. Their
  *    process may have 5 GiB of addresses at most.
  *

@@ -157,7 +157,8 @@ static void *core_realloc(void *block, uint64_t size) {
 }
 
 static void *core_realloc2(void *block, uint64_t size, uint64_t copy) {
-    return checked(api->heap_realloc2(heap, block, size, copy));
+    const size_t holds = block != NULL ? api->heap_block_size(heap, block) : 0;
+    return checked(api->heap_realloc2(heap, block, size, copy < holds ? copy : holds));
 }
 
 static void *core_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset) {

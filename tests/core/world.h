@@ -82,7 +82,11 @@ UNUSED static page_word *word_at(zmm_heap *heap, const void *address) {
 }
 
 /* The seams to what small.c and core.h keep to themselves: list heads, links, live bits. */
-#define LINK_BYTES_MAX 16 /* of a free slot that a link may take: its first words */
+/* What trims need of a slot, at most. */
+#define TRIM_ROOM_BYTES (ZMM_TRIMS ? (size_t)32 : (size_t)0)
+/* What being free may leave in a slot's first bytes (the link, and what is wiped) and in its last (the link's twin). */
+#define FREED_HEAD_BYTES (ZMM_SEALED_LINKS ? (size_t)32 : (size_t)8)
+#define FREED_TAIL_BYTES (ZMM_SEALED_LINKS ? (size_t)8 : (size_t)0)
 UNUSED static void *free_head(zmm_heap *heap, size_t size_bytes) {
     return *bin_head(heap, bin_of_size(size_bytes));
 }
@@ -90,7 +94,7 @@ UNUSED static void set_free_head(zmm_heap *heap, size_t size_bytes, void *slot) 
     *bin_head(heap, bin_of_size(size_bytes)) = slot;
 }
 UNUSED static void set_link(zmm_heap *heap, size_t size_bytes, void *slot, const void *next) {
-    link_set(heap, slot, bin_is_tiny(bin_of_size(size_bytes)), next);
+    link_set(heap, slot, bin_bytes[bin_of_size(size_bytes)], next);
 }
 #if ZMM_LIVE_BITS
 UNUSED static void set_live(const void *address, bool live) {

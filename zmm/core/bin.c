@@ -44,6 +44,9 @@ ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_BYTES)};
 ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_ELEMENTS)};
 ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_PAGES)};
 
+#define BIN_WIPE_OFFSET(bin, bytes, elements, pages) ((bytes) >= 32 ? 16 : (bytes) >= 16 ? (bytes) - 16 : 0),
+ZMM_INTERNAL const uint8_t bin_wipe_offset[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_WIPE_OFFSET)};
+
 #define BIN_FITS(bin, bytes, elements, pages)                                                                          \
     static_assert((size_t)(bytes) * (elements) <= (pages) * ZMM_PAGE_BYTES &&                                          \
                       (size_t)(bytes) * ((elements) + 1) > (pages) * ZMM_PAGE_BYTES,                                   \
@@ -86,6 +89,37 @@ static void bin_order(zmm_heap *heap, uint32_t slot_count, uint32_t *start, uint
 #endif
 }
 
+#if ZMM_GUARDS_METADATA
+/* Most runs have some bytes left behind their last slot. The first eight of them hold a key of their own. */
+static uint64_t bin_rest_seal(const zmm_heap *heap, const void *rest) {
+    return ((uintptr_t)rest ^ heap->huge_key) * LINK_FACTOR | 0x80; /* never 0 first: text ends in one */
+}
+static inline size_t bin_rest_offset(uint32_t bin_index) {
+    return (size_t)bin_bytes[bin_index] * bin_elements[bin_index];
+}
+static void bin_seal_rest(const zmm_heap *heap, uint32_t bin_index, char *run) {
+    if (bin_rest_offset(bin_index) % ZMM_PAGE_BYTES != 0) {
+        uint64_t *const rest = (uint64_t *)(void *)(run + bin_rest_offset(bin_index));
+        *rest = bin_rest_seal(heap, rest);
+    }
+}
+ZMM_INTERNAL void bin_verify_rest(zmm_heap *heap, uint32_t bin_index, const char *run) {
+    if (bin_rest_offset(bin_index) % ZMM_PAGE_BYTES != 0) {
+        const uint64_t *const rest = (const uint64_t *)(const void *)(run + bin_rest_offset(bin_index));
+        if (*rest != bin_rest_seal(heap, rest)) {
+            panic(heap, PANIC_OVERRUN, (const char *)rest - bin_bytes[bin_index]);
+        }
+    }
+}
+#else
+static void bin_seal_rest(const zmm_heap *heap, uint32_t bin_index, char *run) {
+    (void)heap, (void)bin_index, (void)run;
+}
+ZMM_INTERNAL void bin_verify_rest(zmm_heap *heap, uint32_t bin_index, const char *run) {
+    (void)heap, (void)bin_index, (void)run;
+}
+#endif
+
 /* Writes the run's page words and threads slots 1, 2, ... as the bin's free list; slot 0 is the caller's. */
 ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *chunk, uint32_t page_index) {
     page_word *const words = chunk_words(chunk) + page_index;
@@ -94,7 +128,6 @@ ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *c
     }
     const size_t slot_bytes = bin_bytes[bin_index];
     const uint32_t slot_count = bin_elements[bin_index];
-    const bool is_tiny = bin_is_tiny(bin_index);
     char *const run = chunk_page(chunk, page_index);
     void **const head = bin_head(heap, bin_index);
     zmm_assert(*head == NULL);
@@ -109,11 +142,12 @@ ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *c
         if (previous == NULL) {
             *head = slot;
         } else {
-            link_set(heap, previous, is_tiny, slot);
+            link_set(heap, previous, slot_bytes, slot);
         }
         previous = slot;
     }
-    link_set(heap, previous, is_tiny, NULL);
+    link_set(heap, previous, slot_bytes, NULL);
+    bin_seal_rest(heap, bin_index, run);
 #if ZMM_TRIMS
     for (uint32_t index = 0; index < slot_count && slot_bytes >= TRIM_SLOT_BYTES_MIN; index++) {
         trim_set_state(heap, run + index * slot_bytes, slot_bytes, TRIM_STATE_FREE);

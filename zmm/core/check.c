@@ -131,7 +131,7 @@ static const char *check_free_lists(zmm_heap *heap, check_sums *sums) {
             CHECK(run_offset % bin_bytes[bin_index] == 0, "BIN-1");
             CHECK(run_offset / bin_bytes[bin_index] < bin_elements[bin_index], "BIN-1");
             CHECK(++ground_chunk(at)->free_slots[page_index] <= bin_elements[bin_index], "BIN-2");
-            CHECK(link_is_whole(slot, bin_is_tiny(bin_index)), "LINK-1");
+            CHECK(link_is_whole(slot, bin_bytes[bin_index]), "LINK-1");
             sums->free_slots++;
             sums->free_bytes += bin_bytes[bin_index];
 #if ZMM_LIVE_BITS

@@ -107,6 +107,9 @@ static inline uint64_t ground_granule(const void *address) {
 static inline bool ground_has_granule(uint64_t granule) {
     return granule < __atomic_load_n(&ground.range_granules, __ATOMIC_RELAXED);
 }
+static inline bool heap_has_granule(const zmm_heap *heap, uint64_t granule) {
+    return granule < heap->range_granules;
+}
 /* The position of any address, POSITION_NONE when no chunk could be there. The heap (may be NULL) only serves as a
  * cache of the last look-up. */
 static inline position ground_locate(zmm_heap *heap, const void *address) {
@@ -179,8 +182,10 @@ ZMM_INTERNAL bool storage_huge_extend(zmm_heap *heap, void *block, size_t old_by
 /* ---- usage (inline): bytes asked, bytes mapped, peaks; "may n more be mapped?" -------------------------------------- */
 static inline void usage_add(zmm_heap *heap, size_t bytes) {
     const size_t size_bytes = heap->size_bytes + bytes;
-    heap->peak_bytes = heap->peak_bytes < size_bytes ? size_bytes : heap->peak_bytes;
     heap->size_bytes = size_bytes;
+    if (ZMM_UNLIKELY(heap->peak_bytes < size_bytes)) {
+        heap->peak_bytes = size_bytes;
+    }
 }
 static inline void usage_subtract(zmm_heap *heap, size_t bytes) {
     zmm_assert(heap->size_bytes >= bytes);
@@ -227,10 +232,10 @@ ZMM_INTERNAL void run_truncate(chunk_record *chunk, uint32_t page_index, uint32_
 /* ---- link (inline): how free slots hang together ----------------------------------------------------------------------
  * At level fast a free slot's first word is the address of the next one. From level release on the link is sealed: mixed
  * with the heap's key and the slot's own address, multiplied so that a change of any byte spreads upward into the bits
- * that no address has, and written into the slot's first and second word. A write into either word breaks the pair; a
- * write into both, or a whole link copied from elsewhere, opens to an address outside every chunk. The second copy is at
- * a fixed distance because its address must not wait for the slot's size: at the slot's end it doubles the time of a
- * pair. A slot of 8 bytes ("tiny") has one copy, and slow paths of its own, so that nobody else pays for the question. */
+ * that no address has, and written into the slot's first word and its last (with trims: the second; the last is the state
+ * word's). A write into either breaks the pair; a write into both, or a whole link copied from elsewhere, opens to an
+ * address outside every chunk. A slot of 8 bytes ("tiny") has one copy, and slow paths of its own, so that nobody else
+ * pays for the question. */
 #define LINK_FACTOR UINT64_C(0x9E3779B97F4A7C15)
 #define LINK_INVERSE UINT64_C(0xF1DE83E19937733D)
 static_assert(LINK_FACTOR * LINK_INVERSE == 1, "what seals a link opens it");
@@ -241,9 +246,12 @@ static inline bool bin_is_tiny(uint32_t bin_index) {
 static inline void **bin_head(zmm_heap *heap, uint32_t bin_index) {
     return bin_is_tiny(bin_index) ? &heap->free_tiny : &heap->free_slot[bin_index];
 }
-static inline bool link_is_whole(const void *slot, bool is_tiny) {
-    const uint64_t *const words = slot;
-    return !ZMM_SEALED_LINKS || words[0] == words[is_tiny ? 0 : 1];
+static inline uint64_t *link_twin(const void *slot, size_t slot_bytes) {
+    const size_t twin_bytes = ZMM_TRIMS && slot_bytes > sizeof(uint64_t) ? 2 * sizeof(uint64_t) : slot_bytes;
+    return (uint64_t *)((uintptr_t)slot + twin_bytes - sizeof(uint64_t));
+}
+static inline bool link_is_whole(const void *slot, size_t slot_bytes) {
+    return !ZMM_SEALED_LINKS || *(const uint64_t *)slot == *link_twin(slot, slot_bytes);
 }
 #if ZMM_SEALED_LINKS
 /* The slot is taken off after the multiplication: so a link that is copied to another slot opens to its target plus a
@@ -252,30 +260,32 @@ static inline uint64_t link_seal(const zmm_heap *heap, const void *slot, const v
     return ((uintptr_t)next ^ heap->link_key) * LINK_FACTOR - (uintptr_t)slot;
 }
 #endif
-/* Opens a link without asking whether it is whole. */
-static inline void *link_open(const zmm_heap *heap, const void *slot) {
+/* Opens a slot's first word without asking whether it is whole. */
+static inline void *link_open_word(const zmm_heap *heap, const void *slot, uint64_t word) {
 #if ZMM_SEALED_LINKS
-    return (void *)(uintptr_t)((*(const uint64_t *)slot + (uintptr_t)slot) * LINK_INVERSE ^ heap->link_key);
+    return (void *)(uintptr_t)((word + (uintptr_t)slot) * LINK_INVERSE ^ heap->link_key);
 #else
-    (void)heap;
-    return *(void *const *)slot;
+    (void)heap, (void)slot;
+    return (void *)(uintptr_t)word;
 #endif
 }
-static inline void *link_next(zmm_heap *heap, const void *slot, bool is_tiny) {
-    if (ZMM_UNLIKELY(!link_is_whole(slot, is_tiny))) {
+static inline void *link_open(const zmm_heap *heap, const void *slot) {
+    return link_open_word(heap, slot, *(const uint64_t *)slot);
+}
+static inline void *link_next(zmm_heap *heap, const void *slot, size_t slot_bytes) {
+    if (ZMM_UNLIKELY(!link_is_whole(slot, slot_bytes))) {
         panic(heap, PANIC_FREE_SLOT, slot);
     }
     return link_open(heap, slot);
 }
-static inline void link_set(const zmm_heap *heap, void *slot, bool is_tiny, const void *next) {
+static inline void link_set(const zmm_heap *heap, void *slot, size_t slot_bytes, const void *next) {
 #if ZMM_SEALED_LINKS
-    uint64_t *const words = slot;
     const uint64_t sealed = link_seal(heap, slot, next);
-    words[0] = sealed;
-    words[is_tiny ? 0 : 1] = sealed;
+    *(uint64_t *)slot = sealed;
+    *link_twin(slot, slot_bytes) = sealed;
 #else
     (void)heap;
-    (void)is_tiny;
+    (void)slot_bytes;
     *(const void **)slot = next;
 #endif
 }
@@ -338,16 +348,20 @@ extern ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
+extern ZMM_INTERNAL const uint8_t bin_wipe_offset[ZMM_BIN_COUNT]; /* small_wipe's second store */
 #else
 static const uint16_t bin_bytes[ZMM_BIN_COUNT];
 static const uint16_t bin_elements[ZMM_BIN_COUNT];
 static const uint8_t bin_pages[ZMM_BIN_COUNT];
 static const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
+static const uint8_t bin_wipe_offset[ZMM_BIN_COUNT];
 #endif
 static inline uint32_t bin_of_size(size_t size_bytes) {
     return bin_by_eighth[(size_bytes + 7) / 8];
 }
 ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *chunk, uint32_t page_index);
+/* Panics when somebody wrote behind the last slot of a run (level release and above). */
+ZMM_INTERNAL void bin_verify_rest(zmm_heap *heap, uint32_t bin_index, const char *run);
 
 /* ---- gc.c: giving whole free runs and chunks back -------------------------------------------------------------------- */
 ZMM_INTERNAL size_t gc_collect(zmm_heap *heap);
@@ -361,7 +375,8 @@ ZMM_INTERNAL bool supply_may_map_huge(zmm_heap *heap, size_t bytes);
 /* ---- small.c, and inline the fast path of slots ------------------------------------------------------------------------ */
 /* A slot when the bin's list is empty, or tiny. */
 ZMM_INTERNAL ZMM_COLD void *small_alloc_slow(zmm_heap *heap, uint32_t bin_index);
-/* A slot that is tiny or lies outside the reserved range; panics when the free list leads nowhere. */
+/* A slot that is tiny, lies outside the reserved range, or should not be where it is: the slow twin of the fast path, which
+ * comes here with whatever looks odd; panics when the list leads nowhere or the slot was written to. */
 ZMM_INTERNAL ZMM_COLD void *small_alloc_odd(zmm_heap *heap, uint32_t bin_index);
 /* Frees a slot of any kind, at its position. */
 ZMM_INTERNAL void small_free_at(zmm_heap *heap, void *slot, position at);
@@ -373,22 +388,41 @@ static inline void *small_alloc(zmm_heap *heap, uint32_t bin_index) {
     }
 #if ZMM_LIVE_BITS
     const uint64_t granule = ground_granule(slot);
-    if (ZMM_UNLIKELY(!ground_has_granule(granule))) {
+    if (ZMM_UNLIKELY(!heap_has_granule(heap, granule))) {
         return small_alloc_odd(heap, bin_index);
     }
-    if (ZMM_UNLIKELY(live_exchange(live_word_of_address(slot), granule, true))) {
-        panic(heap, PANIC_LIST_LIVE, slot);
+#endif
+    const uint64_t link = *(const uint64_t *)slot;
+#if ZMM_LIVE_BITS
+    if (ZMM_UNLIKELY(link != *link_twin(slot, bin_bytes[bin_index])) ||
+        ZMM_UNLIKELY(live_exchange(live_word_of_address(slot), granule, true))) {
+        return small_alloc_odd(heap, bin_index);
     }
 #endif
-    heap->free_slot[bin_index] = link_next(heap, slot, false);
+    heap->free_slot[bin_index] = link_open_word(heap, slot, link);
     usage_add(heap, bin_bytes[bin_index]);
     return slot;
+}
+/* At level release a freed slot's first bytes are wiped, where a stale pointer would look first and the next owner of the
+ * slot may forget to write: two stores of 16 bytes, which overlap in slots that are too short for both. (With trims more is
+ * wiped, and it is done when the slot begins to wait.) */
+#define SMALL_WIPED_BYTES 32
+static inline void small_wipe(void *slot, uint32_t bin_index) {
+#if ZMM_SEALED_LINKS && !ZMM_TRIMS
+    __builtin_memset(slot, 0, SMALL_WIPED_BYTES / 2);
+    __builtin_memset((char *)slot + bin_wipe_offset[bin_index], 0, SMALL_WIPED_BYTES / 2);
+#else
+    (void)slot, (void)bin_index;
+#endif
 }
 /* The rest of freeing a slot, once it is known to be live. */
 static inline void small_push(zmm_heap *heap, void *slot, uint32_t bin_index, bool is_tiny) {
     void **const head = is_tiny ? &heap->free_tiny : &heap->free_slot[bin_index];
     usage_subtract(heap, bin_bytes[bin_index]);
-    link_set(heap, slot, is_tiny, *head);
+    if (!is_tiny) {
+        small_wipe(slot, bin_index);
+    }
+    link_set(heap, slot, bin_bytes[bin_index], *head);
     *head = slot;
 }
 
@@ -428,22 +462,32 @@ static inline void *heap_alloc(zmm_heap *heap, size_t size_bytes) {
     return ZMM_LIKELY(size_bytes <= heap->small_bytes_max) ? small_alloc(heap, bin_of_size(size_bytes))
                                                            : heap_alloc_beyond_small(heap, size_bytes);
 }
+/* Whatever is no live slot in the range, a slot freed twice among them, is sorted out beyond. */
 static inline void heap_free(zmm_heap *heap, void *block) {
     const uint64_t granule = ground_granule(block);
-    if (ZMM_LIKELY(ground_has_granule(granule))) {
+    if (ZMM_LIKELY(heap_has_granule(heap, granule))) {
         const page_word *const word = page_word_of_address(block);
         const uint32_t bin_index = *(const uint8_t *)word; /* loaded by itself: the list's head waits for it */
-        if (ZMM_LIKELY(((*word ^ heap->small_words[bin_index]) & ~PAGE_WORD_BACK_MASK) == 0)) {
+        if (ZMM_LIKELY(((*word ^ heap->small_words[bin_index]) & ~PAGE_WORD_BACK_MASK) == 0)
 #if ZMM_LIVE_BITS
-            if (ZMM_UNLIKELY(!live_exchange(live_word_of_address(block), granule, false))) {
-                panic(heap, PANIC_NOT_LIVE, block);
-            }
+            && ZMM_LIKELY(live_exchange(live_word_of_address(block), granule, false))
 #endif
+        ) {
             small_push(heap, block, bin_index, false);
             return;
         }
     }
     heap_free_beyond_fast(heap, block);
+}
+
+/* Whoever wants more copied (erealloc2) than the block holds is wrong about the block. ZendMM, and edition php-8.2 with it,
+ * copies what is there; erealloc itself asks for as much as the new size. */
+static inline void resize_verify_copy(zmm_heap *heap, const void *block, size_t block_bytes, size_t size_bytes,
+                                      size_t copy_bytes) {
+    if (ZMM_GUARDS_METADATA && ZMM_UNLIKELY(copy_bytes > block_bytes) && copy_bytes != size_bytes &&
+        heap->edition == ZMM_EDITION_ZMM) {
+        panic(heap, PANIC_OVERREAD, block);
+    }
 }
 
 /* ---- resize.c: stay, shrink, grow in place, or move ---------------------------------------------------------------------- */

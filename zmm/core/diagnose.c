@@ -256,7 +256,7 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
     }
     diagnose_trims(report, reason);
     if (reason == PANIC_OVERREAD) {
-        report->hint = "the length given to strndup is more than the source block has left";
+        report->hint = "the length given to strndup, or the copy size given to erealloc2, is more than the block holds";
     }
     if (reason == PANIC_OVERRUN) {
         report->hint =
@@ -273,7 +273,7 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
         const uint64_t *const words = report->block;
         report->has_values = report->bin_index > 0;
         report->found = words[0];
-        report->expected = report->has_values ? words[1] : 0;
+        report->expected = report->has_values ? *link_twin(words, report->block_bytes) : 0;
         report->hint = "a block was written to after it was freed, or its lower neighbour beyond its end";
     }
 }

@@ -23,10 +23,10 @@ static chunk_record *gc_run_of_slot(zmm_heap *heap, uint32_t bin_index, const vo
 }
 
 static void gc_bin(zmm_heap *heap, uint32_t bin_index) {
-    const bool is_tiny = bin_is_tiny(bin_index);
+    const size_t slot_bytes = bin_bytes[bin_index];
     void **const head = bin_head(heap, bin_index);
     bool has_free_run = false;
-    for (void *slot = *head; slot != NULL; slot = link_next(heap, slot, is_tiny)) {
+    for (void *slot = *head; slot != NULL; slot = link_next(heap, slot, slot_bytes)) {
         uint32_t page_index;
         chunk_record *const chunk = gc_run_of_slot(heap, bin_index, slot, &page_index);
         const uint32_t free_slots = ++chunk->free_slots[page_index];
@@ -42,17 +42,17 @@ static void gc_bin(zmm_heap *heap, uint32_t bin_index) {
     void *slot = *head;
     *head = NULL;
     while (slot != NULL) {
-        void *const next = link_next(heap, slot, is_tiny);
+        void *const next = link_next(heap, slot, slot_bytes);
         uint32_t page_index;
         const chunk_record *const chunk = gc_run_of_slot(heap, bin_index, slot, &page_index);
         if (chunk->free_slots[page_index] != bin_elements[bin_index]) {
             if (kept == NULL) {
                 *head = slot;
             } else {
-                link_set(heap, kept, is_tiny, slot);
+                link_set(heap, kept, slot_bytes, slot);
             }
             kept = slot;
-            link_set(heap, slot, is_tiny, NULL);
+            link_set(heap, slot, slot_bytes, NULL);
         }
         slot = next;
     }
@@ -80,6 +80,7 @@ static size_t gc_chunk(zmm_heap *heap, chunk_record *chunk) {
         if (bin_index >= ZMM_BIN_COUNT || word != page_word_small(heap->id, bin_index, 0)) {
             panic(heap, PANIC_PAGE_MAP, &words[page_index]);
         }
+        bin_verify_rest(heap, bin_index, chunk_page(chunk, page_index));
         const uint32_t run_pages = bin_pages[bin_index];
         if (chunk->free_slots[page_index] == bin_elements[bin_index]) {
             for (uint32_t page = 0; page < run_pages; page++) {

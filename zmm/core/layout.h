@@ -106,17 +106,20 @@ typedef struct quarantine quarantine;
 /* ---- the heap ------------------------------------------------------------------------------------------------------ */
 
 struct zmm_heap {
-    /* What every small call touches comes first. */
+    /* What every small call touches comes first; the lists at once, so that a bin's head needs no offset. */
+    void *free_slot[ZMM_BIN_COUNT];
     size_t size_bytes; /* sum of the blocks handed out */
     size_t peak_bytes;
     uint32_t id;
     /* By a page word's low byte: what the word must be, but for its distance back. Slots of the fast path only: tiny
      * ones, and everything that is no bin, have PAGE_WORD_NONE. */
     page_word small_words[256];
+    /* ground.range_granules when this heap last got a chunk, so all of its chunks in the range are below it. A copy of its
+     * own: no other thread writes it, so one instruction may read and compare it. */
+    size_t range_granules;
     size_t small_bytes_max; /* 3072; 0 in the heap that stands for "none yet", so that one test serves both */
     uint64_t link_key;      /* seals the links of free slots; new with each request */
-    void *free_slot[ZMM_BIN_COUNT];
-    void *free_tiny; /* the head of bin 0 where links are sealed; then free_slot[0] stays NULL */
+    void *free_tiny;        /* the head of bin 0 where links are sealed; then free_slot[0] stays NULL */
 
     size_t real_size_bytes; /* 2 MiB * (chunk_count + cached_count) + the huge blocks */
     size_t real_peak_bytes;

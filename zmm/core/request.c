@@ -135,8 +135,25 @@ ZMM_INTERNAL zmm_heap *request_startup(const zmm_options *options) {
 
 /* ---- the end of a request ------------------------------------------------------------------------------------------ */
 
+#if ZMM_GUARDS_METADATA
+/* The last look behind the last slots of all runs before they go. A word that cannot be a run's is gc's to complain of: here
+ * it goes, too. */
+static void request_verify_rests(zmm_heap *heap, const chunk_record *chunk) {
+    const page_word *const words = chunk_words(chunk);
+    for (uint32_t page_index = ZMM_HEADER_PAGES; page_index < ZMM_CHUNK_PAGES; page_index++) {
+        const uint32_t bin_index = page_word_bin(words[page_index]);
+        if (words[page_index] == heap->small_words[bin_index]) {
+            bin_verify_rest(heap, bin_index, chunk_page(chunk, page_index));
+        }
+    }
+}
+#endif
+
 /* Forgets every run of a chunk: the words, and the live bits of pages that were in use. */
 static void request_clear_chunk(chunk_record *chunk) {
+#if ZMM_GUARDS_METADATA
+    request_verify_rests(chunk->heap, chunk);
+#endif
     memset(chunk_words(chunk), 0, ZMM_CHUNK_PAGES * sizeof(page_word));
 #if ZMM_LIVE_BITS
     uint32_t page_index = bits_next(chunk->free_map, ZMM_HEADER_PAGES, true);

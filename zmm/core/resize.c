@@ -108,7 +108,7 @@ static void resize_verify_neighbour(zmm_heap *heap, const char *block, const blo
         (*words & ~PAGE_WORD_BACK_MASK) != page_word_small(heap->id, look->bin_index, 0) || live_test(at)) {
         return;
     }
-    if (!link_is_whole(neighbour, bin_is_tiny(look->bin_index))) {
+    if (!link_is_whole(neighbour, look->block_bytes)) {
         panic(heap, PANIC_FREE_SLOT, neighbour);
     }
 }
@@ -129,6 +129,7 @@ ZMM_INTERNAL void *resize(zmm_heap *heap, void *block, size_t size_bytes, size_t
         return heap_alloc(heap, size_bytes);
     }
     const block_look look = identify(heap, block);
+    resize_verify_copy(heap, block, look.block_bytes, size_bytes, copy_bytes);
     bool refused;
     if (resize_in_place(heap, &look, size_bytes, &refused)) {
         return block;

@@ -16,7 +16,7 @@ ZMM_INTERNAL ZMM_COLD void *small_alloc_odd(zmm_heap *heap, uint32_t bin_index) 
         panic(heap, PANIC_LIST_LIVE, slot);
     }
 #endif
-    *head = link_next(heap, slot, bin_is_tiny(bin_index));
+    *head = link_next(heap, slot, bin_bytes[bin_index]);
     usage_add(heap, bin_bytes[bin_index]);
     return slot;
 }

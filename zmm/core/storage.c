@@ -24,6 +24,7 @@ ZMM_INTERNAL chunk_record *storage_chunk_acquire(zmm_heap *heap) {
     if (chunk != NULL) {
         chunk->heap = heap;
         chunk->mapping_index = heap->mapping_count++;
+        heap->range_granules = __atomic_load_n(&ground.range_granules, __ATOMIC_RELAXED);
     }
     return chunk;
 }

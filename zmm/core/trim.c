@@ -145,6 +145,8 @@ ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, s
     const block_look look = identify(heap, block);
     const size_t old_bytes = trim_verify(heap, block, look.block_bytes);
     trim_verify_lower(heap, block, &look);
+    /* Callers round up to whole words what they may. */
+    resize_verify_copy(heap, block, (old_bytes + 7) & ~(size_t)7, size_bytes, copy_bytes);
     size_t inner_bytes;
     if (!trim_inner_bytes(heap, size_bytes, &inner_bytes)) {
         return NULL;

@@ -87,7 +87,8 @@ ZMM_API void *zmm_heap_calloc(zmm_heap *heap, size_t count, size_t size_bytes);
 ZMM_API void *zmm_heap_safe_alloc(zmm_heap *heap, size_t count, size_t size_bytes, size_t offset_bytes);
 /* block == NULL allocates. On refusal NULL is returned and the old block is untouched. */
 ZMM_API void *zmm_heap_realloc(zmm_heap *heap, void *block, size_t size_bytes);
-/* As realloc, but a block that moves takes at most copy_bytes along. */
+/* As realloc, but a block that moves takes at most copy_bytes along. More than the block holds is a mistake that level release
+ * and those above it do not forgive (edition php-8.2 does). */
 ZMM_API void *zmm_heap_realloc2(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes);
 ZMM_API void *zmm_heap_safe_realloc(zmm_heap *heap, void *block, size_t count, size_t size_bytes, size_t offset_bytes);
 ZMM_API char *zmm_heap_strdup(zmm_heap *heap, const char *text);

@@ -74,7 +74,8 @@ static void *target_realloc(void *block, uint64_t size) {
 }
 
 static void *target_realloc2(void *block, uint64_t size, uint64_t copy) {
-    return answer(api->heap_realloc2(heap, block, size, copy));
+    const size_t holds = block != NULL ? api->heap_block_size(heap, block) : 0;
+    return answer(api->heap_realloc2(heap, block, size, copy < holds ? copy : holds));
 }
 
 static void *target_safe_realloc(void *block, uint64_t count, uint64_t size, uint64_t offset) {

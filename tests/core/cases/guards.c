@@ -132,6 +132,41 @@ CASE_AT_RELEASE(growing_looks_at_the_free_slot_behind) {
     end_heap(full);
 }
 
+/* Behind the last slot of most runs a few bytes are left: a write there is found by gc and when the request ends. */
+CASE_WITH_GUARDS(writes_behind_the_last_slot_of_a_run_panic) {
+    zmm_heap *const heap = new_heap();
+    for (uint32_t asked_bin = ZMM_TRIMS ? 4 : 0; asked_bin < ZMM_BIN_COUNT; asked_bin++) {
+        char *const slot = alloc_of(heap, bin_bytes[asked_bin] - TRIM_ROOM_BYTES);
+        const uint32_t bin_index = page_word_bin(*word_at(heap, slot));
+        const size_t used_bytes = (size_t)bin_bytes[bin_index] * bin_elements[bin_index];
+        char *const run = chunk_page(heap->main_chunk, page_of(heap, slot));
+        if (used_bytes % ZMM_PAGE_BYTES != 0) {
+            EXPECT_PANIC("written beyond its end", run[used_bytes] ^= 1; zmm_heap_gc(heap));
+            EXPECT_PANIC("written beyond its end", run[used_bytes + 7] ^= 1; zmm_heap_shutdown(heap, false, true));
+            EXPECT_PANIC("written beyond its end", run[used_bytes] = 0; zmm_heap_shutdown(heap, true, true));
+        }
+    }
+    end_heap(heap);
+}
+
+/* A freed slot's first bytes are gone: neither a stale pointer nor the next owner of the slot sees them. */
+CASE_AT_RELEASE(freed_slots_lose_their_first_bytes) {
+    zmm_heap *const heap = new_heap();
+    for (uint32_t bin_index = 1; bin_index < ZMM_BIN_COUNT; bin_index++) {
+        const size_t size = bin_bytes[bin_index];
+        char *const slot = alloc_of(heap, size);
+        memset(slot, 'S', size);
+        zmm_heap_free(heap, slot);
+        const size_t wiped_bytes = size < FREED_HEAD_BYTES ? size : FREED_HEAD_BYTES;
+        for (size_t at = sizeof(uint64_t); at + sizeof(uint64_t) < wiped_bytes; at++) {
+            EXPECT_EQUAL(slot[at], 0);
+        }
+        EXPECT(alloc_of(heap, size) == slot);
+        EXPECT(memchr(slot, 'S', sizeof(uint64_t)) == NULL || memcmp(slot, "SSSSSSSS", 8) != 0);
+    }
+    end_heap(heap);
+}
+
 /* A sized free is checked: against the size class, with trims to the byte. */
 CASE_WITH_GUARDS(sized_free_checks_the_size) {
     zmm_heap *const heap = new_heap();

@@ -28,7 +28,7 @@ static uint32_t live_through(zmm_edition edition, const zmm_storage_handlers *ha
                 static const size_t sizes[] = {0,          509 * 4096,   30, 3 * MEBIBYTE,        2000, 2 * MEBIBYTE,
                                                500 * 4096, 5 * MEBIBYTE, 24, 2 * MEBIBYTE - 4096, 4000};
                 const size_t size = sizes[(step * 7 + request) % 11];
-                char *const block = zmm_heap_realloc2(heap, blocks[at], size, 8); /* copies would only cost time */
+                char *const block = zmm_heap_realloc2(heap, blocks[at], size, 0); /* copies would only cost time */
                 if (block != NULL) {
                     blocks[at] = block;
                     memset(block, 1, size < 8 ? size : 8);

@@ -147,10 +147,12 @@ CASE(writes_into_free_slots_panic) {
     char *const slot = alloc_of(heap, 96);
     zmm_heap_free(heap, slot);
 #if ZMM_SEALED_LINKS
-    for (size_t at = 0; at < 16; at++) {
+    for (size_t at = 0; at < 8; at++) {
         EXPECT_PANIC(WRITTEN, slot[at] ^= 1; zmm_heap_alloc(heap, 96));
+        EXPECT_PANIC(WRITTEN, slot[88 + at] ^= 1; zmm_heap_alloc(heap, 96));
     }
     EXPECT_PANIC(WRITTEN, slot[7] ^= 1; zmm_heap_gc(heap));
+    EXPECT_PANIC(WRITTEN, slot[95] ^= 1; zmm_heap_gc(heap));
     EXPECT_PANIC(WRITTEN, memset(slot, 'A', 12); zmm_heap_gc(heap));
     /* Both words alike, as after a long overflow: the link opens to an address outside every chunk. */
     EXPECT_PANIC(ASTRAY, memset(slot, 'A', 96); zmm_heap_alloc(heap, 96); zmm_heap_alloc(heap, 96));

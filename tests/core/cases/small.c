@@ -150,9 +150,11 @@ CASE(calloc_zeroes_reused_memory) {
         for (size_t at = 0; at < sizes[index]; at++) {
             EXPECT_EQUAL(block[at], 0);
         }
-        /* Slack keeps what was there, but for the words where a free slot's link was. */
-        const size_t slack = sizes[index] <= 3072 && sizes[index] < LINK_BYTES_MAX ? LINK_BYTES_MAX : sizes[index];
-        for (size_t at = slack; at < zmm_heap_block_size(heap, block); at++) {
+        /* Slack keeps what was there, but where the slot bears the marks of having been free. */
+        const bool is_slot = sizes[index] <= 3072;
+        const size_t slack = is_slot && sizes[index] < FREED_HEAD_BYTES ? FREED_HEAD_BYTES : sizes[index];
+        const size_t end = zmm_heap_block_size(heap, block) - (is_slot ? FREED_TAIL_BYTES : 0);
+        for (size_t at = slack; at < end; at++) {
             EXPECT_EQUAL((unsigned char)block[at], 0xaa);
         }
         zmm_heap_free(heap, block);

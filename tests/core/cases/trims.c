@@ -89,7 +89,7 @@ CASE_WITH_TRIMS(resizing_keeps_contents_and_moves_the_guard) {
             EXPECT(is_filled(block, trim_sizes[from] < trim_sizes[to] ? trim_sizes[from] : trim_sizes[to], 2));
             EXPECT_EQUAL(zmm_heap_block_size(heap, block), trim_sizes[to]);
             memset(block, 3, trim_sizes[to]);
-            block = zmm_heap_realloc2(heap, block, trim_sizes[to] + 50, 5);
+            block = zmm_heap_realloc2(heap, block, trim_sizes[to] + 50, 0);
             EXPECT_HEALTHY(heap);
             zmm_heap_free(heap, block);
             end_heap(heap);
