@@ -571,12 +571,10 @@ cdef class Heap:
 
     def realloc2(self, address, size_bytes, copy_bytes, /):
         """As :meth:`realloc`, but a block that moves takes at most ``copy_bytes`` bytes along."""
-        cdef size_t size = to_size(size_bytes, "size_bytes")
-        cdef size_t copy = to_size(copy_bytes, "copy_bytes")
+        cdef size_t size = to_size(size_bytes, "size_bytes"), copy = to_size(copy_bytes, "copy_bytes")
         self.use()
         cdef size_t block = self.live_or_null(address)
-        if block != 0:
-            copy = min(copy, self.api.heap_place(self.handle, <void *>block).block_bytes)
+        copy = min(copy, self.api.heap_place(self.handle, <void *>block).block_bytes)
         return self.moved(block, guard_realloc2(&self.inside, self.api, self.handle, <void *>block, size, copy))
 
     def safe_realloc(self, address, count, size_bytes, offset_bytes, /):

@@ -16,7 +16,6 @@ LONG = {
     "fuzz/shrink.py": 417,
     "tests/fuzz/test_runner.py": 525,
     "zmm/_core.pyx": 959,
-    "zmm/core/core.h": 505,
 }
 GENERATED = ("ci/requirements.lock",)
 SOURCES = (".c", ".h", ".py", ".pyx", ".pyi", ".build", ".options", ".sh")
