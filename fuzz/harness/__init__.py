@@ -29,6 +29,14 @@ class Target:
 _ALL = (
     Target("heap", "every word, every setting, every rule, edition zmm"),
     Target("php", "the same in edition php-8.2, with its harmless quirks", edition="php-8.2"),
+    Target("limit", "heaps with a limit; what it refuses could not have been had"),
+    Target("gc", "collection; it leaves every live block where it is, as it is"),
+    Target("realloc", "blocks that stay, shrink, grow and move; no other block notices"),
+    Target("request", "one request after the other; each finds an empty main chunk"),
+    Target("tape", "the decoder of tapes itself, in C", engines=("libfuzzer", "afl", "replay")),
+    Target("text", "the reader of the text form (.zmm)", "bytes", PYTHON),
+    Target("tape-file", "the reader of tapes (.tape), bare ones too", "bytes", PYTHON),
+    Target("trace", "the reader of recorded traces (.bin, .bin.gz)", "bytes", PYTHON),
 )
 
 TARGETS: Final[dict[str, Target]] = {target.name: target for target in _ALL}

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from . import TARGETS
+from . import PYTHON, TARGETS
 
 _NATIVE: Final = Path(__file__).resolve().parent.parent / "native"
 _HARNESS: Final = _NATIVE / "harness"
+_TREE_CORE: Final = _NATIVE.parent.parent / "zmm" / "core"
 # The runner's parts that the harness is made of: it decodes, performs and stores as the runner does.
 _RUNNER_PARTS: Final = ("tape", "labels", "pattern", "perform", "storage", "crc", "digest", "target_zmm")
 _HARNESS_PARTS: Final = ("pages_kept", "linked", "shadow", "play", "features", "entry")
@@ -32,7 +35,14 @@ _HARNESS_PARTS: Final = ("pages_kept", "linked", "shadow", "play", "features", "
 _CLANGS: Final = ("clang-19", "clang", "clang-20", "clang-18", "clang-17", "clang-16", "clang-15", "clang-14")
 _COMMON: Final = ("-std=gnu11", "-g", "-O2", "-fno-omit-frame-pointer")
 WARNINGS: Final = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wstrict-prototypes")
-_SANITIZERS: Final = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+_SANITIZERS: Final = (
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    # Nobody in the core keeps the address of a local variable; a heap of frames would cost a tenth.
+    "-fsanitize-address-use-after-return=never",
+)
+# What touches blocks, besides the core, is watched; the rest of the harness is not what is tested.
+_WATCHED_PARTS: Final = ("pattern", "labels", "tape")
 # Comparisons are not traced: they cost half the executions, and the mutator knows the numbers that matter.
 _COUNTERS: Final = (
     "-fsanitize-coverage=inline-8bit-counters,pc-table",
@@ -75,6 +85,15 @@ ENGINES: Final[dict[str, Engine]] = {
         (),
         (),
         ("-fsanitize=fuzzer",),
+    ),
+    "atheris": Engine(
+        "-atheris",
+        _CLANGS,
+        "Atheris drives code that clang has compiled (Debian: apt-get install clang-19)",
+        "ZMM_ENGINE_ATHERIS",
+        _COUNTERS,
+        (),
+        ("-shared",),
     ),
     "replay": Engine(
         "-replay",
@@ -133,6 +152,118 @@ def _compile(compiler: str, source: Path, flags: Sequence[str], objects: Path, s
     return result
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is built, and of what."""
+
+    target: str
+    engine: str
+    sanitize: bool
+    core: Path
+    folder: Path
+    level: int
+    flags: tuple[str, ...]
+
+    @property
+    def how(self) -> Engine:
+        return ENGINES[self.engine]
+
+    def common(self) -> list[str]:
+        """The flags of every object."""
+        flags = [*_COMMON, *self.flags, f"-DZMM_LEVEL={self.level}"]
+        if self.engine == "atheris":
+            flags += ["-fPIC", "-fvisibility=hidden"]
+        return flags + ([f"-D{self.how.define}=1", "-DZMM_MUTATOR_HAS_TARGET=1"] if self.how.define else [])
+
+    def sanitizers(self) -> list[str]:
+        """The further flags of what is watched."""
+        # The runtime that Atheris brings is older than the newest checks.
+        older = ["-fno-sanitize=function"] if self.engine == "atheris" else []
+        return [*_SANITIZERS, *older] if self.sanitize else []
+
+    def sources(self) -> list[tuple[Path, list[str]]]:
+        """Every source with its flags."""
+        common = self.common()
+        unity = [f'-DZMM_CORE_UNITY="{self.core / "unity.c"}"', f"-I{self.core.parent / 'include'}"]
+        watched = [*common, *self.sanitizers()]
+        counted = ("tape",) if self.target == "tape" else ()
+        sources = [
+            (_NATIVE / f"{part}.c", [*watched, *self.how.counters] if part in counted else how)
+            for part in _RUNNER_PARTS
+            for how in [watched if part in _WATCHED_PARTS else common]
+        ]
+        sources += [(_HARNESS / f"{part}.c", common) for part in (*_HARNESS_PARTS, *self.how.parts)]
+        target = _HARNESS / "targets" / f"{self.target}.c"
+        # A target that plays no tape has nothing of the core to be guided by.
+        decoder = [*watched, *self.how.counters] if self.target == "tape" else common
+        sources.append((target, decoder))
+        sources.append((_HARNESS / "core.c", [*watched, *unity, *self.how.counters]))
+        return sources
+
+
+def _link(compiler: str, parts: Sequence[Path], flags: Sequence[str], path: Path, objects: Path) -> Path:
+    stamp = objects / f"{path.name}.txt"
+    made_of = "\n".join([compiler, *flags, *(part.name for part in parts)])
+    if not path.exists() or not stamp.exists() or stamp.read_text() != made_of:
+        partial = path.with_name(f"{path.name}.{os.getpid()}")
+        _run([compiler, *map(str, parts), *flags, "-o", str(partial)])
+        partial.replace(path)
+        stamp.write_text(made_of)
+    return path
+
+
+def _make(job: _Job) -> Path:
+    """Compiles and links the C of one job."""
+    compiler = find_compiler(job.how)
+    objects = job.folder / "objects"
+    objects.mkdir(parents=True, exist_ok=True)
+    salt = _headers_digest(job.core)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        parts = list(pool.map(lambda one: _compile(compiler, one[0], one[1], objects, salt), job.sources()))
+    name = executable_name(job.target, job.engine, sanitize=job.sanitize)
+    path = job.folder / (f"lib{name}.so" if job.engine == "atheris" else name)
+    flags = [*job.sanitizers(), *job.flags, *job.how.link]
+    return _link(compiler, parts, flags, path, objects)
+
+
+def build_mutator(folder: Path) -> Path:
+    """
+    Builds the mutator by itself, as a library: for AFL++ (``AFL_CUSTOM_MUTATOR_LIBRARY``) and for Atheris (preloaded).
+
+    Raises:
+        BuildError: as :func:`build`.
+    """
+    compiler = find_compiler(ENGINES["replay"])
+    objects = folder / "objects"
+    objects.mkdir(parents=True, exist_ok=True)
+    flags = [*_COMMON, "-fPIC", "-fvisibility=hidden"]
+    sources = [_NATIVE / "tape.c", _HARNESS / "mutate.c", _HARNESS / "mutator.c"]
+    salt = _headers_digest(_TREE_CORE)
+    parts = [_compile(compiler, source, flags, objects, salt) for source in sources]
+    return _link(compiler, parts, ["-shared"], folder / "libzmm-mutator.so", objects)
+
+
+def _atheris_script(target: str, folder: Path, library: Path | None, sanitize: bool) -> Path:
+    """The executable that puts the runtime in place and hands over to ``drive.py``."""
+    found = importlib.util.find_spec("atheris")
+    if found is None or found.origin is None:
+        raise BuildError("Atheris is not here (pip install 'zmm[fuzz]'; Linux and Python 3.11 to 3.13)")
+    path = folder.resolve() / f"zmm-fuzz-{target}-atheris{'-asan' if sanitize else ''}"
+    lines = ["#!/bin/sh", "# Made by zmm_fuzz.harness.build: Python drives, the C harness is driven."]
+    if library is not None:
+        runtime = Path(found.origin).parent.parent / f"{'asan' if sanitize else 'ubsan'}_with_fuzzer.so"
+        preload = f"{build_mutator(folder).resolve()}:{runtime}"
+        # Not kept in the environment: whatever else Python starts is no part of the harness.
+        lines.append(f"export LD_PRELOAD={shlex.quote(preload)}")
+        lines.append('export ASAN_OPTIONS="detect_leaks=0:handle_abort=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}"')
+    call = [sys.executable, "-P", "-m", "zmm_fuzz.harness.drive", target, str(path)]
+    call.append(str(library.resolve()) if library is not None else "-")
+    lines.append(f'exec {shlex.join(call)} "$@"')
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o755)
+    return path
+
+
 def build(
     target: str,
     *,
@@ -161,35 +292,14 @@ def build(
     if target not in TARGETS or engine not in TARGETS[target].engines:
         known = ", ".join(name for name, one in TARGETS.items() if engine in one.engines)
         raise BuildError(f"no target {target!r} for {engine}; there are: {known}")
-    core = (core or _NATIVE.parent.parent / "zmm" / "core").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    if TARGETS[target].engines == PYTHON:
+        return _atheris_script(target, folder, None, False)
+    core = (core or _TREE_CORE).resolve()
     if not (core / "unity.c").exists() or not (_HARNESS / "core.c").exists():
         raise BuildError(f"the C sources are not in {core}; fuzz from a checkout, or install zmm anew")
-    how = ENGINES[engine]
-    compiler = find_compiler(how)
-    objects = folder / "objects"
-    objects.mkdir(parents=True, exist_ok=True)
-    salt = _headers_digest(core)
-
-    common = [*_COMMON, *flags, *(_SANITIZERS if sanitize else ()), f"-DZMM_LEVEL={level}"]
-    common += [f"-D{how.define}=1", "-DZMM_MUTATOR_HAS_TARGET=1"] if how.define else []
-    unity = [f'-DZMM_CORE_UNITY="{core / "unity.c"}"', f"-I{core.parent / 'include'}", *how.counters]
-    sources = [(_NATIVE / f"{part}.c", common) for part in _RUNNER_PARTS]
-    sources += [(_HARNESS / f"{part}.c", common) for part in (*_HARNESS_PARTS, *how.parts)]
-    sources += [(_HARNESS / "core.c", common + unity), (_HARNESS / "targets" / f"{target}.c", common)]
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        jobs = [pool.submit(_compile, compiler, source, how_to, objects, salt) for source, how_to in sources]
-        parts = [job.result() for job in jobs]
-
-    path = folder / executable_name(target, engine, sanitize=sanitize)
-    stamp = objects / f"{path.name}.txt"
-    made_of = "\n".join([compiler, *flags, *(part.name for part in parts)])
-    if not path.exists() or not stamp.exists() or stamp.read_text() != made_of:
-        partial = path.with_suffix(f".{os.getpid()}")
-        sanitizers = _SANITIZERS if sanitize else ()
-        _run([compiler, *sanitizers, *flags, *map(str, parts), *how.link, "-o", str(partial)])
-        partial.replace(path)
-        stamp.write_text(made_of)
-    return path
+    made = _make(_Job(target, engine, sanitize, core, folder, level, tuple(flags)))
+    return _atheris_script(target, folder, made, sanitize) if engine == "atheris" else made
 
 
 def main() -> int:

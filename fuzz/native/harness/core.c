@@ -40,8 +40,8 @@ static bool spare_is_poisoned(const void *begin, size_t size_bytes) {
 }
 #endif
 
-static __attribute__((noinline, no_sanitize("coverage"))) void *spare_copy(void *to, const void *from,
-                                                                           size_t byte_count) {
+static __attribute__((noinline, no_sanitize("coverage", "address", "undefined"))) void *
+spare_copy(void *to, const void *from, size_t byte_count) {
     if (spare_is_poisoned(to, byte_count) || spare_is_poisoned(from, byte_count)) {
         return memcpy(to, from, byte_count); /* the sanitizer says where */
     }
@@ -56,7 +56,8 @@ static __attribute__((noinline, no_sanitize("coverage"))) void *spare_copy(void 
     return to;
 }
 
-static __attribute__((noinline, no_sanitize("coverage"))) void *spare_fill(void *to, int byte, size_t byte_count) {
+static __attribute__((noinline, no_sanitize("coverage", "address", "undefined"))) void *spare_fill(void *to, int byte,
+                                                                                                   size_t byte_count) {
     if (spare_is_poisoned(to, byte_count)) {
         return memset(to, byte, byte_count);
     }
@@ -87,7 +88,7 @@ const zmm_api *harness_api(void);
 
 static zmm_heap *open_heap;
 
-#define QUIET __attribute__((no_sanitize("coverage")))
+#define QUIET __attribute__((no_sanitize("coverage", "address", "undefined")))
 
 QUIET static zmm_heap *startup(const zmm_options *options) {
     return open_heap = zmm_heap_startup(options);
@@ -98,6 +99,10 @@ QUIET static void shutdown_heap(zmm_heap *heap, bool full, bool silent) {
     if (full) {
         open_heap = NULL;
     }
+}
+
+QUIET zmm_heap *core_heap(void) {
+    return open_heap;
 }
 
 QUIET const zmm_api *harness_api(void) {

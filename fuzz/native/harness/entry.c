@@ -1,22 +1,79 @@
-/* entry.c -- the two functions that every engine calls, and what Python reads of a play. */
+/* entry.c -- what engines call: libFuzzer's two functions, or the few that Python calls in their place. */
 #include "harness.h"
-
-int LLVMFuzzerInitialize(int *argument_count, char ***arguments);
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t byte_count);
 
 static struct play play;
 
-int LLVMFuzzerInitialize(int *argument_count, char ***arguments) {
-    (void)argument_count, (void)arguments;
+static int prepare(void) {
     if (harness_target.whole == NULL) {
         play_prepare();
     }
     return 0;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t byte_count) {
+static int take(const uint8_t *bytes, size_t byte_count) {
     if (harness_target.whole != NULL) {
         return harness_target.whole(bytes, byte_count);
     }
     return play_tape(bytes, byte_count, &play) ? 0 : -1;
 }
+
+#ifndef ZMM_ENGINE_ATHERIS
+
+int LLVMFuzzerInitialize(int *argument_count, char ***arguments);
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t byte_count);
+
+int LLVMFuzzerInitialize(int *argument_count, char ***arguments) {
+    (void)argument_count, (void)arguments;
+    return prepare();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t byte_count) {
+    return take(bytes, byte_count);
+}
+
+#else
+
+/* libFuzzer's names belong to the runtime under Python, so these are others. */
+#define EXPORTED __attribute__((visibility("default")))
+
+int zmm_harness_prepare(void);
+int zmm_harness_take(const uint8_t *bytes, size_t byte_count);
+int zmm_harness_take_exactly(const uint8_t *bytes, size_t byte_count);
+const struct row *zmm_harness_rows(size_t *row_count);
+uint32_t zmm_harness_words(void);
+uint8_t zmm_harness_settings(void);
+
+EXPORTED int zmm_harness_prepare(void) {
+    return prepare();
+}
+
+/* -1: not wanted. 1: it reached something new. */
+EXPORTED int zmm_harness_take(const uint8_t *bytes, size_t byte_count) {
+    int answer = take(bytes, byte_count);
+    return answer == 0 && harness_target.whole == NULL && play.is_new ? 1 : answer;
+}
+
+/* The same with everything in its rows that the runner would write there. */
+EXPORTED int zmm_harness_take_exactly(const uint8_t *bytes, size_t byte_count) {
+    play_with_digests = true;
+    int answer = take(bytes, byte_count);
+    play_with_digests = false;
+    return answer;
+}
+
+/* The rows of the last play: opening, steps, closing. */
+EXPORTED const struct row *zmm_harness_rows(size_t *row_count) {
+    *row_count = play.played;
+    return play.rows;
+}
+
+/* The target's taste, for a mutator that lives elsewhere. */
+EXPORTED uint32_t zmm_harness_words(void) {
+    return harness_target.words;
+}
+
+EXPORTED uint8_t zmm_harness_settings(void) {
+    return harness_target.settings;
+}
+
+#endif

@@ -81,6 +81,8 @@ bool features_are_new(void);
 
 /* ---- the core: core.c includes it whole ------------------------------------------------------------------------------ */
 
+/* The open heap, NULL: none. */
+struct zmm_heap *core_heap(void);
 /* Forgets every chunk record, heap id and address order of heaps that ended: the state before the first heap. */
 void core_forget(void);
 /* What heaps that ended have left in the core's tables, NULL: nothing. Asked before core_forget. */

@@ -21,9 +21,9 @@
 /* And by all plays since memory was last given back: what is resident must not grow for ever. */
 #define RESIDENT_BYTES_MAX ((uint64_t)256 << 20)
 enum { EDGE_BYTES = 512, CHECK_EVERY = 4096 };
-/* The heap's own check costs as much as all the rest. It is made after the first play of a process and every play that
- * reaches something new, which are those that are kept, and now and then after the others. */
-enum { CHECK_HEAP_EVERY = 8 };
+/* The heap's own check, and a look at what it leaves behind, cost as much as all the rest. They are made in the first
+ * play of a process and in every one that reaches something new, which are those that are kept, and now and then. */
+enum { CLOSE_LOOK_EVERY = 16 };
 
 bool play_with_digests;
 const struct step *running_step;
@@ -35,7 +35,7 @@ static struct row again[PLAY_STEPS_MAX + 2];
 static uint64_t text_area[TAPE_TEXT_BYTES(TAPE_BYTES_MAX) / 8 + 1];
 static uint64_t work_bytes, resident_bytes, plays, check_every = CHECK_EVERY;
 static uint32_t first_digest;
-static bool is_new;
+static bool is_new, looks_closely;
 
 /* ---- reporting --------------------------------------------------------------------------------------------------------- */
 
@@ -67,6 +67,11 @@ static struct target target_quick;
 
 static uint32_t no_digest(void) {
     return 0;
+}
+
+/* A tape may say `check` at every step: the heap's own check is for plays that are looked at closely. */
+static const char *seldom_check(void) {
+    return looks_closely ? target_zmm.check() : NULL;
 }
 
 /* ---- labels ------------------------------------------------------------------------------------------------------------- */
@@ -177,7 +182,7 @@ static size_t perform(struct row *into, size_t step_count, bool quiet) {
     if (!quiet && perform_is_open()) {
         features_of_heap(&into[index - 1]);
         is_new = features_are_new();
-        if (is_new || plays % CHECK_HEAP_EVERY == 0) {
+        if (is_new || looks_closely) {
             check_at_the_end();
         }
     }
@@ -190,8 +195,8 @@ static size_t perform(struct row *into, size_t step_count, bool quiet) {
 
 /* ---- the reset, and whether it is one ------------------------------------------------------------------------------------ */
 
-static void forget(void) {
-    const char *what = core_remains();
+static void forget(bool looks) {
+    const char *what = looks ? core_remains() : NULL;
     if (what != NULL) {
         running_step = NULL;
         char rule[8] = {0};
@@ -214,7 +219,7 @@ static void play_again(size_t step_count, size_t row_count) {
     verify_reset();
     pages_forget();
     size_t count = perform(again, step_count, true);
-    forget();
+    forget(true);
     running_step = NULL;
     if (count != row_count || memcmp(again, rows, sizeof rows[0] * row_count) != 0) {
         for (running_number = 0; running_number < row_count; running_number++) {
@@ -236,6 +241,7 @@ void play_prepare(void) {
     }
     target_quick = target_zmm;
     target_quick.digest = no_digest;
+    target_quick.check = seldom_check;
     perform_prepare(&target_quick);
     /* The first heap makes what all later ones find: tables, hooks. */
     static const uint8_t both[2][2] = {{0, 0}, {1, 0}};
@@ -261,8 +267,9 @@ bool play_tape(const uint8_t *body, size_t byte_count, struct play *play) {
     number_labels(tape.step_count, tape.label_count);
     steps[0].flag |= harness_target.php ? OPEN_PHP : 0;
     perform_prepare(play_with_digests ? &target_zmm : &target_quick);
+    looks_closely = plays % CLOSE_LOOK_EVERY == 0;
     size_t count = perform(rows, tape.step_count, false);
-    forget();
+    forget(looks_closely || is_new);
     resident_bytes += work_bytes;
     if (++plays % check_every == 0) {
         play_again(tape.step_count, count);
