@@ -176,7 +176,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         # the misuse catalogue
         "faults.*",
         # coverage-guided fuzzing
-        *("harness", "harness.build"),
+        *("harness", "harness.opinion", "harness.readers", "harness.drive", "harness.build"),
         # campaigns
         "campaign.*",
         # the command line
@@ -300,7 +300,7 @@ def test_the_bridge_imports_only_declared_dependencies(root: Path) -> None:
     """Each is part of the extra, and each of the extra is imported or is a tool that is run by name."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    declared = {re.split(r"[ <>=\[]", one)[0] for name in ("verify", "dask") for one in extras[name]}
+    declared = {re.split(r"[ <>=\[]", one)[0] for name in ("verify", "dask", "fuzz") for one in extras[name]}
     used = set().union(*outside(root, "fuzz").values()) - {"zmm", "zmm_model", "zmm_fuzz"}
 
     assert used - declared == set()
