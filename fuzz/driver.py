@@ -141,6 +141,10 @@ class Driver:
         """One round trip without second thoughts; after a death the last trace is the dead program's."""
         texts = TextArea()
         parts: list[bytes] = []
+        if all_calls and self._session is None:
+            # The first heap of a process also asks for what all heaps share: without it the calls of every later heap
+            # have the same numbers, so that a program fails at the same call in an old process and in a new one.
+            self.session.perform(pack_open(Settings(storage="kernel"), texts, edition=self.edition) + CLOSE_STEP)
         for program in programs:
             parts.append(pack_open(program.settings, texts, edition=self.edition, all_calls=all_calls))
             parts.append(pack_steps(program.operations, texts))

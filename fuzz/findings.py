@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,21 @@ from pathlib import Path
 from .compare import Divergence
 from .driver import HANG_SECONDS, Driver
 from .errors import explain_os_error
-from .judge import Judge
+from .judge import Judge, Judging
 from .program import Program
 from .reproduce import reproducers
 from .shrink import Shrinker
+from .small import find_short
 from .targets import TargetError, find_target
 from .tiers.base import Finding
 from .versus import Versus
 
 _HANG_SECONDS = 1.0
+# Programs of at most this many operations are not drawn anew. Of the time for a finding, what drawing may use before
+# operations are dropped, and afterwards.
+_FEW_OPERATIONS = 4
+_DRAW_SHARE = 0.2
+_DRAW_AGAIN_SHARE = 0.3
 Judgement = Callable[[Program], Divergence | None]
 
 
@@ -36,9 +43,35 @@ def shrink_finding(finding: Finding, seconds: float) -> Finding:
         return finding
     try:
         with _open(finding) as judge:
-            return shrink_with(finding, judge.judge, seconds)
+            return shrink_judged(finding, judge, seconds)
     except TargetError as error:
         return replace(finding, note=f"not shrunk: {error}")
+
+
+def shrink_judged(finding: Finding, judge: Judging, seconds: float) -> Finding:
+    """Draws short programs that break the same rule, drops what does not matter, and draws once more around that."""
+    if finding.divergence.rule == "HANG":
+        return shrink_with(finding, judge.judge, seconds)  # each hang is waited for: no time for many programs
+    begin = time.monotonic()
+    start = _shorter(finding, judge, seconds * _DRAW_SHARE)
+    shrunk = shrink_with(start, judge.judge, seconds - (time.monotonic() - begin))
+    if not shrunk.alone and start is not finding:
+        # What was drawn does not repeat: the program as it was found may.
+        return shrink_with(finding, judge.judge, seconds - (time.monotonic() - begin))
+    if len(shrunk.program) > _FEW_OPERATIONS and shrunk.alone:
+        left = seconds - (time.monotonic() - begin)
+        again = _shorter(shrunk, judge, min(left, seconds * _DRAW_AGAIN_SHARE))
+        if again is not shrunk:
+            return shrink_with(again, judge.judge, max(1.0, seconds - (time.monotonic() - begin)))
+    return shrunk
+
+
+def _shorter(finding: Finding, judge: Judging, seconds: float) -> Finding:
+    """The finding with a shorter program that was drawn, or the finding itself."""
+    if len(finding.program) <= _FEW_OPERATIONS:
+        return finding
+    found = find_short(judge, finding.program, finding.divergence, seconds)
+    return finding if found is None else replace(finding, program=found[0], divergence=found[1], note="")
 
 
 def shrink_with(finding: Finding, judge: Judgement, seconds: float) -> Finding:

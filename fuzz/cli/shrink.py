@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import CLEAN, INCONCLUSIVE, UserError
-from ..findings import SaveError, save_finding, shrink_with
+from ..findings import SaveError, save_finding, shrink_judged
 from ..judge import Judge
 from ..load import load_program
 from ..report.record import divergence_record
@@ -60,7 +60,7 @@ def command(
                 write_file(json, write_simple("inconclusive", target=target, edition=rules, divergences=[]))
             raise typer.Exit(INCONCLUSIVE)
         finding = Finding(verdict.divergence, verdict.program, target, rules, against or "")
-        small = shrink_with(finding, judge.judge, seconds)
+        small = shrink_judged(finding, judge, seconds)
     try:
         small = save_finding(small, out)
     except SaveError as error:

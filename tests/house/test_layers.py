@@ -169,7 +169,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("tiers.oracle", "tiers.api_heap", "tiers.api_misuse"),
         *("tiers.machine_rules", "tiers.machine_own", "tiers.machine", "tiers"),
         # what becomes of a finding
-        *("merge", "shrink", "reproduce.c_source", "reproduce.pytest_case", "reproduce", "findings"),
+        *("merge", "shrink", "small", "reproduce.c_source", "reproduce.pytest_case", "reproduce", "findings"),
         "verify",
         # reports
         *("report.record", "report.simple", "report.table", "report.html", "report.junit", "report.sarif", "report"),
@@ -179,6 +179,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("harness", "harness.opinion", "harness.readers", "harness.drive", "harness.build"),
         # campaigns
         "campaign.*",
+        # bugs on purpose
+        *("truth.patch", "truth.plant", "truth.hunt", "truth.measure", "truth.page", "truth"),
         # the command line
         *("cli.options", "cli.output", "cli.progress", "cli.*", "__main__"),
     ),

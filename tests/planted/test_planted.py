@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from zmm_fuzz.text import parse_text
+from zmm_fuzz.truth.patch import PlantError, read_patch
+from zmm_fuzz.truth.plant import check, plant, replace_once
 
 HERE = Path(__file__).resolve().parent
 # The ten that the project promised; the others are subtler.
@@ -31,20 +31,6 @@ PROMISED = {
 OPERATIONS_MAX = 8  # of the ten's reproducers
 SECONDS_MAX = 60
 BUDGET = "40s"
-
-
-def load_build() -> ModuleType:
-    """Import build.py, which lies in no package."""
-    spec = importlib.util.spec_from_file_location("planted_build", HERE / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-build = load_build()
 PATCHES = {path.stem: path for path in sorted(HERE.glob("*.patch"))}
 
 
@@ -61,8 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sound(folder: Path) -> Path:
-    library: Path = build.plant(None, folder)
-    return library
+    return plant(None, folder)
 
 
 def verify(library: Path, tier: str, out: Path, budget: str = BUDGET) -> tuple[int, float, list[dict[str, Any]], str]:
@@ -81,8 +66,8 @@ def verify(library: Path, tier: str, out: Path, budget: str = BUDGET) -> tuple[i
 @pytest.mark.parametrize("name", PATCHES)
 def test_planted_bug_is_caught_with_a_small_reproducer(name: str, folder: Path, sound: Path, tmp_path: Path) -> None:
     """Exit 1 within a minute, a rule that fits the bug, few operations; and the reproducer clears the sound build."""
-    patch = build.read_patch(PATCHES[name])
-    library = build.plant(patch, folder)
+    patch = read_patch(PATCHES[name])
+    library = plant(patch, folder)
     status, seconds, divergences, printed = verify(library, patch.tier, tmp_path)
     assert status == 1, printed
     assert seconds < SECONDS_MAX
@@ -112,20 +97,20 @@ def test_unpatched_build_is_clean(sound: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", PATCHES)
 def test_patch_applies_and_compiles(name: str, folder: Path) -> None:
     """A patch that no longer fits the core is a failure, not a bug that is never planted."""
-    assert build.plant(build.read_patch(PATCHES[name]), folder).exists()
+    check(read_patch(PATCHES[name]), folder)
 
 
 def test_promised_bugs_are_there() -> None:
     """The ten of the promise exist, and their reproducers may not exceed eight operations."""
     assert PATCHES.keys() >= PROMISED
     for name in PROMISED:
-        assert build.read_patch(PATCHES[name]).operations_max <= OPERATIONS_MAX
+        assert read_patch(PATCHES[name]).operations_max <= OPERATIONS_MAX
 
 
 def test_patch_that_does_not_fit_is_refused() -> None:
     """Old lines that are missing, or occur twice, are an error: the bug would be planted elsewhere, or nowhere."""
-    assert build.replace_once("int a;\n  int b;\n", "int  b;", "int c;") == "int a;\n  int c;\n"
-    with pytest.raises(build.PlantError, match="occur 0 times"):
-        build.replace_once("int a;\n", "int b;\n", "int c;\n")
-    with pytest.raises(build.PlantError, match="occur 2 times"):
-        build.replace_once("a = 1;\na = 1;\n", "a = 1;\n", "a = 2;\n")
+    assert replace_once("int a;\n  int b;\n", "int  b;", "int c;") == "int a;\n  int c;\n"
+    with pytest.raises(PlantError, match="occur 0 times"):
+        replace_once("int a;\n", "int b;\n", "int c;\n")
+    with pytest.raises(PlantError, match="occur 2 times"):
+        replace_once("a = 1;\na = 1;\n", "a = 1;\n", "a = 2;\n")
