@@ -25,8 +25,9 @@ from ..tiers.base import SKIPPED, Budget, Task, TierResult
 from ..wire import Burst, BurstFlag, BurstProfile
 from . import options
 from .output import check_writable, make_console, write_file
+from .worst import search_worst, show_worst
 
-SUITES = ("suite", "pair")
+SUITES = ("suite", "pair", "worst")
 _PAIR_TARGETS = ("php", "zmm:fast", "zmm", "zmm:hardened", "libc")
 _PAIR_REFERENCE = "php"
 _PAIR_ROUNDS = 9
@@ -49,18 +50,22 @@ class Rate:
 
 
 def command(
-    suites: Annotated[list[str] | None, typer.Argument(metavar="[SUITE]...", help="which ones: suite, pair")] = None,
+    suites: Annotated[list[str] | None, typer.Argument(metavar="[SUITE]...", help="which ones: suite, pair, worst")] = None,
     target: options.Target = "zmm",
     edition: options.Edition = None,
     seed: options.Seed = 0,
     time_budget: options.TimeBudget = "30s",
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="worker processes", min=1, max=64)] = 2,
+    search: Annotated[
+        Path | None, typer.Option("--search", metavar="DIR", help="worst: look for worse programs, and write them here")
+    ] = None,
     json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
     """
     suite: checked operations per second of each tier, beside the floors promised for two cores.
     pair: alloc and free of 40 bytes on zmm's levels, PHP and libc, in turn, with instruction counts.
+    worst: the programs that waste most memory and instructions, and what they cost now.
 
     Exit code 1 when a rate is below its floor or a tier finds a divergence.
 
@@ -69,6 +74,8 @@ def command(
         zmm bench pair
 
         zmm bench suite --time-budget 60s --json rates.json
+
+        zmm bench worst --search worse --time-budget 10m
     """
     for suite in suites or SUITES:
         if suite not in SUITES:
@@ -77,6 +84,16 @@ def command(
     rules = options.parse_edition(edition, target)
     check_writable(json)
     chosen = suites or SUITES[:1]
+    if search is not None and chosen != ["worst"]:
+        raise UserError("--search is for the suite worst alone: zmm bench worst --search DIR")
+    if "worst" in chosen:
+        library = find_target(target if target != "zmm" else "zmm:release").library
+        if search is not None:
+            search_worst(library, search, options.parse_seed(seed), seconds, quiet=quiet)
+        else:
+            show_worst(library, json if chosen == ["worst"] else None, quiet=quiet)
+        if chosen == ["worst"]:
+            raise typer.Exit(CLEAN)
     if "pair" in chosen:
         _bench_pair(json if "suite" not in chosen else None)
         if "suite" not in chosen:

@@ -1,0 +1,1 @@
+"""Worst cases: programs that make an allocator look as bad as a search could make it look, and the search."""
