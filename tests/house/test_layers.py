@@ -175,6 +175,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("report.record", "report.simple", "report.table", "report.html", "report.junit", "report.sarif", "report"),
         # the misuse catalogue
         "faults.*",
+        # worst cases
+        "worst.*",
         # coverage-guided fuzzing
         *("harness", "harness.opinion", "harness.readers", "harness.drive", "harness.build"),
         # campaigns
