@@ -50,7 +50,7 @@ class Rate:
 
 
 def command(
-    suites: Annotated[list[str] | None, typer.Argument(metavar="[SUITE]...", help="which ones: suite, pair, worst")] = None,
+    suites: Annotated[list[str] | None, typer.Argument(metavar="[SUITE]...", help="suite, pair, worst")] = None,
     target: options.Target = "zmm",
     edition: options.Edition = None,
     seed: options.Seed = 0,
