@@ -20,7 +20,7 @@ from .slices import Slice, SliceResult, run_slice
 
 _SLICE_SECONDS = 6.0
 _POLL_SECONDS = 0.5
-_CONNECT_SECONDS = 15
+_CONNECT_SECONDS = 10
 # How long after the budget slices may take to come home.
 _HOMECOMING_SECONDS = 30.0
 

@@ -149,10 +149,10 @@ def libfuzzer_birth(engine: Engine, corpus: Corpus, seeds: Corpus, seconds: floa
     """Lives of a libFuzzer-like engine on a corpus, of at most so many seconds each."""
     environment = engine.child_environment()
 
-    def birth(_number: int, seed: int, progress: Progress) -> Living:
+    def birth(number: int, seed: int, progress: Progress) -> Living:
         command = [
             str(engine.path),
-            *engine.flags(),
+            *engine.flags(engine.length_bytes(number)),
             f"-seed={seed}",
             f"-max_total_time={max(1, round(seconds))}",
             str(corpus.path),

@@ -16,7 +16,9 @@ ENGINES = ("libfuzzer", "atheris", "afl")
 # A folder of engines that were built elsewhere, under the same names; nothing is built then.
 ENGINES_VARIABLE = "ZMM_FUZZ_ENGINES"
 _SUFFIXES = {"libfuzzer": "", "atheris": "-atheris", "afl": "-afl", "replay": "-replay"}
-_MAX_LEN = {"tape": 512, "bytes": 4096}
+# Short inputs are many, long ones reach further: workers take turns. What merges and repeats takes any.
+_LENGTHS = {"tape": (64, 512), "bytes": (256, 4096)}
+_LENGTH_MAX = 1 << 20
 _SANITIZED = {
     "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:handle_abort=1:symbolize=1",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
@@ -50,10 +52,15 @@ class Engine:
         """Whose command line it has."""
         return "afl" if self.name == "afl" else "libfuzzer"
 
-    def flags(self) -> list[str]:
-        """What every run of a libFuzzer-like engine is told: inputs stay short, nothing is slow by intent."""
+    def length_bytes(self, worker: int) -> int:
+        """The longest input that a worker makes."""
+        lengths = _LENGTHS[self.kind]
+        return lengths[worker % len(lengths)]
+
+    def flags(self, length_bytes: int = _LENGTH_MAX) -> list[str]:
+        """What every run of a libFuzzer-like engine is told; ``length_bytes`` is that of the longest input."""
         return [
-            f"-max_len={_MAX_LEN.get(self.kind, 4096)}",
+            f"-max_len={length_bytes}",
             "-timeout=10",
             "-rss_limit_mb=4096",
             "-report_slow_units=1000",

@@ -26,9 +26,9 @@ from ..tiers.base import Finding
 from .corpus import input_name, write_whole
 from .engines import Engine
 from .inbox import Inbox
-from .life import Crash, Life
+from .life import Crash
 from .signature import state_of
-from .status import Violation
+from .status import Progress, Reader, Violation
 
 # Of one rule, how many crashes are followed up: more than one, because a rule may break in several states.
 _FOLLOWED_OF_A_RULE = 3
@@ -239,11 +239,26 @@ def _quietly(command: list[str], engine: Engine, folder: str, seconds: float) ->
 
 def repeat(engine: Engine, data: bytes) -> Violation | None:
     """What the engine says of one input, None when nothing is wrong with it."""
+    reader = Reader(Progress())
     with tempfile.TemporaryDirectory(prefix="zmm-fuzz-") as folder:
         path = Path(folder) / "input"
         path.write_bytes(data)
-        ended = Life([str(engine.path), *engine.flags(), str(path)], engine.child_environment(), Path(folder)).run()
-    return ended.crash.violation if ended.crash is not None else None
+        try:
+            done = subprocess.run(
+                [str(engine.path), *engine.flags(), f"-artifact_prefix={folder}/", str(path)],
+                cwd=folder,
+                env=engine.child_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_REPEAT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Violation("HANG", "it does not come to an end")
+    for line in done.stdout.splitlines():
+        reader.feed(line)
+    return reader.violation() if done.returncode != 0 else None
 
 
 # ---- on disk ---------------------------------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ _TICK_SECONDS = 0.25
 _DISK_LOOK_SECONDS = 2.0
 # An engine that nobody stops ends by itself soon after the budget.
 _SLACK_SECONDS = 10.0
-# What shrinking all findings may take, whatever the budget was.
-_HARVEST_SECONDS = 60.0
-_HARVEST_SECONDS_MIN = 15.0
+# What shrinking all findings may take: a share of the budget, within bounds.
+_HARVEST_SHARE = 0.5
+_HARVEST_SECONDS_MIN, _HARVEST_SECONDS_MAX = 5.0, 120.0
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -157,7 +157,7 @@ def reap(plan: Plan, engine: Engine, inbox: Inbox, show: Observer, outcome: Outc
     crashes = inbox.crashes()
     if not crashes:
         return
-    seconds = max(_HARVEST_SECONDS_MIN, min(_HARVEST_SECONDS, plan.seconds))
+    seconds = max(_HARVEST_SECONDS_MIN, min(_HARVEST_SECONDS_MAX, plan.seconds * _HARVEST_SHARE))
     if outcome.interrupted:
         seconds = 1.0
     found = harvest(crashes, engine, target=plan.target, seconds=seconds, say=show.say, inbox=inbox)

@@ -1,0 +1,318 @@
+"""`zmm fuzz` from end to end with a stand-in for the engine: budget, findings, deaths, full disks, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from zmm_fuzz.campaign.corpus import Corpus, input_name
+from zmm_fuzz.campaign.engines import Engine, EngineError, find_engine
+from zmm_fuzz.campaign.inbox import Inbox
+from zmm_fuzz.campaign.life import Crash
+from zmm_fuzz.campaign.status import Violation
+from zmm_fuzz.tape import decode_file
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+FUZZ = ("fuzz", "--jobs", "2", "--output", "found", "--json", "fuzz.json")
+COMMAND = [sys.executable, "-P", "-m", "zmm_fuzz"]
+
+
+def report(tmp_path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((tmp_path / "fuzz.json").read_text())
+    return data
+
+
+def is_intact(corpus: Path) -> bool:
+    """Every input is what its name says."""
+    files = Corpus(corpus).files()
+    return bool(files) and all(path.name == input_name(path.read_bytes()) for path in files)
+
+
+def test_a_clean_campaign_ends_at_its_budget(zmm: Run, tmp_path: Path) -> None:
+    """Exit code 0, counts in the report, a pruned corpus that stays, nothing else left behind."""
+    begin = time.monotonic()
+    done = zmm(*FUZZ, "--time-budget", "2s")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - begin > 2
+    data = report(tmp_path)
+    assert (data["schema"], data["status"], data["findings"]) == (1, "pass", [])
+    assert data["executions"] > 1000
+    assert sum(row["executions"] for row in data["workers"]) == data["executions"]
+    assert data["coverage"] > 10
+    assert 0 < data["corpus"]["files"] <= data["corpus"]["files_before"]
+    assert is_intact(tmp_path / "zmm-corpus" / "heap")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fuzz.json", "zmm-corpus"]
+    assert done.stdout.splitlines()[-1].startswith("zmm fuzz: pass, ")
+
+
+def test_findings_are_told_apart_shrunk_and_saved(zmm: Run, tmp_path: Path) -> None:
+    """Both planted rules are found; each program is small, and its tape shows the bug; exit code 1."""
+    done = zmm(*FUZZ, "--time-budget", "4s", stand_in="ab")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    data = report(tmp_path)
+    assert data["status"] == "fail"
+    found = {finding["rule"]: finding for finding in reversed(data["findings"])}
+    assert set(found) == {"ABS-3", "INVARIANT"}
+    for rule, word in (("ABS-3", b"BUG"), ("INVARIANT", b"OUT")):
+        assert found[rule]["repeated"]
+        assert word in bytes.fromhex(found[rule]["input"])
+        assert found[rule]["divergence"]["operations"] <= 2
+        assert all(Path(tmp_path / name).is_file() for name in found[rule]["files"])
+        assert rule in done.stdout
+    for path in (tmp_path / "found").glob("*.tape"):
+        decode_file(path.read_bytes())
+    assert len({(one["rule"], one["state"]) for one in data["findings"]}) == len(data["findings"])
+    # A settled crash is not taken up again.
+    assert not (tmp_path / "zmm-corpus" / "heap-crashes").exists()
+
+
+def test_quiet_says_the_result_only(zmm: Run) -> None:
+    """One line."""
+    done = zmm(*FUZZ, "--time-budget", "1s", "--quiet")
+
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_crashes_of_a_killed_campaign_are_taken_up(zmm: Run, tmp_path: Path) -> None:
+    """What an earlier campaign left in the corpus' neighbour becomes a finding of the next."""
+    crash = Crash(b"\0\x06\x03BUG", Violation("ABS-3", "live blocks never share a byte", 1, "strdup"))
+    (tmp_path / "zmm-corpus").mkdir()
+    Inbox(tmp_path / "zmm-corpus" / "heap-crashes").add(crash)
+    done = zmm(*FUZZ, "--time-budget", "1s", "--jobs", "1", stand_in="a")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 crashes of an earlier campaign are taken up" in done.stdout
+
+
+def test_a_crash_that_does_not_repeat_says_so(zmm: Run, tmp_path: Path) -> None:
+    """It is reported with its program as it was found, and does not claim more."""
+    (tmp_path / "zmm-corpus").mkdir()
+    Inbox(tmp_path / "zmm-corpus" / "heap-crashes").add(Crash(b"\0\0\x28", Violation("ABS-3", "x", 1, "alloc")))
+    done = zmm(*FUZZ, "--time-budget", "1s")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    (finding,) = report(tmp_path)["findings"]
+    assert not finding["repeated"]
+    assert "did nothing wrong when run again" in finding["note"]
+
+
+def test_an_engine_that_cannot_start_is_inconclusive(zmm: Run, tmp_path: Path) -> None:
+    """Zero executions prove nothing: exit code 3, with the engine's last words."""
+    done = zmm(*FUZZ, "--time-budget", "20s", "--no-prune", stand_in="0")
+
+    assert done.returncode == 3, done.stdout + done.stderr
+    data = report(tmp_path)
+    assert (data["status"], data["executions"]) == ("inconclusive", 0)
+    assert data["reason"] == "every worker gave up before the budget ended"
+    assert "told to fail at once" in data["workers"][0]["trouble"]
+    assert len(data["workers"][0]["deaths"]) == 3
+
+
+# ---- deaths and signals ----------------------------------------------------------------------------------------------
+
+
+def engines_of(pid: int, path: Path) -> list[int]:
+    """The engine processes below a process."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if parent == pid and command.startswith(bytes(path)):
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def wait_for_engines(pid: int, path: Path, count: int, but: set[int] | None = None) -> list[int]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = [one for one in engines_of(pid, path) if one not in (but or set())]
+        if len(found) >= count:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"process {pid} has no {count} engines")
+
+
+def start(tmp_path: Path, environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *FUZZ, *arguments],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_a_killed_engine_is_replaced_and_reported(engine: Engine, environment: dict[str, str], tmp_path: Path) -> None:
+    """SIGKILL to one of two engines: another takes its place; the run stays clean, the death is in the report."""
+    with start(tmp_path, environment, "--time-budget", "4s") as process:
+        victims = wait_for_engines(process.pid, engine.path, 2)
+        os.kill(victims[0], signal.SIGKILL)
+        assert len(wait_for_engines(process.pid, engine.path, 2)) == 2
+        assert wait_for_engines(process.pid, engine.path, 1, set(victims))
+        out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 0, out + err
+    assert [death for row in report(tmp_path)["workers"] for death in row["deaths"]] == ["killed by SIGKILL"]
+    assert "its engine was lost (killed by SIGKILL); a new one takes over" in out
+    assert is_intact(tmp_path / "zmm-corpus" / "heap")
+
+
+def test_an_interrupted_campaign_reports_what_it_has(
+    engine: Engine, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Ctrl-C: engines end, the report says so, exit code 3."""
+    with start(tmp_path, environment, "--time-budget", "5m") as process:
+        children = wait_for_engines(process.pid, engine.path, 2)
+        time.sleep(0.5)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 3, out + err
+    assert err == "zmm: interrupted by SIGINT; the results so far are reported as they are\n"
+    data = report(tmp_path)
+    assert (data["status"], data["interrupted"]) == ("inconclusive", "SIGINT")
+    assert data["executions"] > 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+def test_a_killed_campaign_leaves_no_engine_behind(engine: Engine, environment: dict[str, str], tmp_path: Path) -> None:
+    """SIGKILL to the campaign itself: its engines die with it, the corpus can be used at once."""
+    with start(tmp_path, environment, "--time-budget", "5m") as process:
+        children = wait_for_engines(process.pid, engine.path, 2)
+        process.kill()
+        process.communicate(timeout=60)
+    deadline = time.monotonic() + 20
+    while any(_runs(pid) for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    assert not any(_runs(pid) for pid in children)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+# ---- a full disk -----------------------------------------------------------------------------------------------------
+
+
+def tiny_disk(folder: Path, size: str) -> list[str]:
+    """What to put before a command so that it sees a file system of that size; skips where nobody may mount one."""
+    mount = f'mount -t tmpfs -o size={size} tmpfs {folder} && exec "$@"'
+    prefix = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("needs a kernel that lets unshare mount a tmpfs")
+    return prefix
+
+
+def test_a_full_disk_is_one_line_and_no_finding_is_lost(environment: dict[str, str], tmp_path: Path) -> None:
+    """The corpus' disk fills: exit code 2 with one line, findings saved elsewhere, in the report in any case."""
+    (tmp_path / "small").mkdir()
+    prefix = tiny_disk(tmp_path / "small", "64k")
+    done = subprocess.run(
+        [*prefix, *COMMAND, *FUZZ, "--time-budget", "60s", "--corpus", "small/corpus"],
+        cwd=tmp_path,
+        env={**environment, "STAND_IN": "a"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 2, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("zmm: cannot write to the corpus corpus: the disk is full")
+    data = report(tmp_path)
+    assert {finding["rule"] for finding in data["findings"]} == {"ABS-3"}
+    assert all((tmp_path / name).is_file() for one in data["findings"] for name in one["files"])
+    assert data["seconds"] < 60
+
+
+def test_a_finding_that_cannot_be_saved_is_in_the_report(environment: dict[str, str], tmp_path: Path) -> None:
+    """Nowhere to write a reproducer: the program is printed and stands in the report; exit code 2."""
+    (tmp_path / "small").mkdir()
+    prefix = tiny_disk(tmp_path / "small", "64k")
+    fill = f'dd if=/dev/zero of={tmp_path}/small/filling bs=1k 2>/dev/null; exec "$@"'
+    done = subprocess.run(
+        [*prefix, "sh", "-c", fill, "sh", *COMMAND, *FUZZ, "--time-budget", "2s", "--output", "small/found"],
+        cwd=tmp_path,
+        env={**environment, "STAND_IN": "a"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "the disk is full" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    (first, *_) = report(tmp_path)["findings"]
+    assert first["rule"] == "ABS-3"
+    assert first["files"] == []
+    assert "zmm-program 1" in first["divergence"]["program"]
+    # What was not saved is left for the next campaign.
+    assert list((tmp_path / "zmm-corpus" / "heap-crashes").glob("*.json"))
+
+
+# ---- mistakes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fuzz", "--engine", "honggfuzz"], ["unknown engine 'honggfuzz'", "libfuzzer, atheris, afl"]),
+        (["fuzz", "--fuzz-target", "nothing"], ["unknown fuzz target 'nothing'", "heap"]),
+        (["fuzz", "--time-budget", "soon"], ["'soon'"]),
+        (["fuzz", "--target", "nobody"], ["unknown target 'nobody'"]),
+        (["fuzz", "--corpus", "s3://bucket/corpus"], ["needs --scheduler"]),
+        (["fuzz", "--core", "missing"], ["--core missing is no folder"]),
+        (["fuzz", "--sanitize"], ["has no zmm-fuzz-heap-asan"]),
+        (["corpus", "stats", "missing"], ["missing is neither a corpus folder nor a seed file"]),
+        (["corpus", "prune", "missing"], ["missing is no folder"]),
+        (["corpus", "merge", "into", "missing"], ["missing is neither"]),
+        (["corpus", "merge", "into"], ["FROM"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else None,
+)
+def test_a_mistake_is_one_line(arguments: list[str], words: list[str], zmm: Run) -> None:
+    """It names the thing and the remedy; exit code 2."""
+    done = zmm(*arguments)
+
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("zmm: ")
+    for word in words:
+        assert word in line
+
+
+def test_a_missing_compiler_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without clang nothing can be built: the line says what to install."""
+    monkeypatch.delenv("ZMM_FUZZ_ENGINES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineError, match="apt-get install clang"):
+        find_engine("libfuzzer", "heap", folder=tmp_path)
+    with pytest.raises(EngineError, match=r"apt-get install afl\+\+"):
+        find_engine("afl", "heap", folder=tmp_path)
