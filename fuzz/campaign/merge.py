@@ -52,9 +52,20 @@ class Stats:
     reason: str = ""
 
 
-def merge(engine: Engine, into: Path, others: Sequence[Path] = (), *, seconds: float = _MERGE_SECONDS) -> Merged:
+def merge(
+    engine: Engine,
+    into: Path,
+    others: Sequence[Path] = (),
+    *,
+    seconds: float = _MERGE_SECONDS,
+    edges: bool = False,
+    longest_bytes: int = 0,
+) -> Merged:
     """
     Makes ``into`` the smallest set that the engine finds which covers what it and ``others`` cover together.
+
+    ``edges`` counts which edges are reached, not how often: far fewer inputs, for seeds. ``longest_bytes``, unless 0,
+    leaves longer inputs out.
 
     The new set is made beside the folder and takes its place in one step, so whatever happens it is whole.
 
@@ -68,18 +79,31 @@ def merge(engine: Engine, into: Path, others: Sequence[Path] = (), *, seconds: f
     with tempfile.TemporaryDirectory(prefix=f".{into.name}.merge-", dir=into.resolve().parent) as work:
         new = Path(work) / "new"
         new.mkdir()
-        sources = [str(path.resolve()) for path in (into, *others) if Corpus(path).files()]
+        folders = [path.resolve() for path in (into, *others)]
+        if longest_bytes:
+            folders = [_short_ones(folders, Path(work) / "short", longest_bytes)]
+        sources = [str(path) for path in folders if Corpus(path).files()]
         if sources:
-            _run(engine, [*_merge_flags(), str(new), *sources], work, seconds)
+            _run(engine, [*_merge_flags(edges=edges), str(new), *sources], work, seconds)
             _check(engine, Corpus(new), sources)
         replace_folder(new, into.resolve())
     after = _sizes(corpus)
     return Merged(*before, *after, damaged=damaged)
 
 
-def _merge_flags() -> list[str]:
+def _short_ones(folders: Sequence[Path], short: Path, longest_bytes: int) -> Path:
+    """Copies of the inputs that are no longer than that."""
+    kept = Corpus(short).make()
+    for folder in folders:
+        for data in Corpus(folder).inputs():
+            if len(data) <= longest_bytes:
+                kept.add(data)
+    return short
+
+
+def _merge_flags(*, edges: bool) -> list[str]:
     """Set cover keeps the fewest inputs; crashing ones are left out and do not end the merge."""
-    return ["-set_cover_merge=1"]
+    return ["-set_cover_merge=1", f"-use_counters={int(not edges)}"]
 
 
 def _check(engine: Engine, new: Corpus, sources: list[str]) -> None:

@@ -64,6 +64,10 @@ def prune_command(
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="also write the inputs as a seed file (.txt)")
     ] = None,
+    edges: Annotated[bool, typer.Option("--edges", help="keep what reaches edges, however often: few inputs")] = False,
+    longest: Annotated[
+        int, typer.Option("--longest", metavar="BYTES", help="drop longer inputs", show_default="any")
+    ] = 0,
     json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -74,12 +78,14 @@ def prune_command(
 
         zmm corpus prune zmm-corpus/heap
 
-        zmm corpus prune zmm-corpus/realloc --fuzz-target realloc --save seeds.txt
+        zmm corpus prune copy-of-the-corpus --edges --longest 40 --save seeds.txt
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; name a corpus")
     check_writable(save)
-    _change(folder, [], _find(engine, fuzz_target), time_budget, json, quiet, "prune")
+    _change(
+        folder, [], _find(engine, fuzz_target), time_budget, json, quiet, "prune", edges=edges, longest_bytes=longest
+    )
     if save is not None:
         about = f"Seeds of the harness {fuzz_target}: one tape a line, in base64; made by zmm corpus prune."
         write_file(save, write_seeds(Corpus(folder).inputs(), about))
@@ -164,13 +170,22 @@ def folder_of(path: Path) -> Path:
 
 
 def _change(
-    into: Path, sources: list[Path], engine: Engine, time_budget: str, json: Path | None, quiet: bool, verb: str
+    into: Path,
+    sources: list[Path],
+    engine: Engine,
+    time_budget: str,
+    json: Path | None,
+    quiet: bool,
+    verb: str,
+    *,
+    edges: bool = False,
+    longest_bytes: int = 0,
 ) -> None:
     """Merges, says what came of it, and writes the report."""
     check_writable(json)
     seconds = options.parse_duration(time_budget)
     try:
-        merged = merge(engine, into, sources, seconds=seconds)
+        merged = merge(engine, into, sources, seconds=seconds, edges=edges, longest_bytes=longest_bytes)
     except OSError as error:
         raise UserError(f"{explain_os_error(error, f'{verb} {into}')}; the corpus is as it was") from None
     _say(merged, into, verb, quiet)
