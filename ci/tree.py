@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = "ARCHITECTURE.md"
 _HEADING = re.compile(r"#+ `(?P<folder>[^`]*)/`")
 _ROW = re.compile(r"\| `(?P<name>[^`]+)` \| ?(?P<sentence>.*?) ?\|$")
-_HASH_COMMENT = (".build", ".options", ".txt")
-_HASH_NAMES = (".clang-format", ".gitignore", "pyproject.toml")
+_HASH_COMMENT = (".build", ".options", ".txt", ".yml", ".yaml", ".dict")
+_HASH_NAMES = (".clang-format", ".gitignore", "pyproject.toml", "Dockerfile")
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "zmm-findings"})
 
 

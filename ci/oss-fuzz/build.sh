@@ -51,7 +51,6 @@ for source in "$harness"/targets/*.c; do
     cp "$root/ci/oss-fuzz/zmm.options" "$OUT/$name.options"
     cp "$root/ci/oss-fuzz/tape.dict" "$OUT/$name.dict"
     seeds=$root/fuzz/campaign/seeds/$target.txt
-    if [ -f "$seeds" ]; then
-        python3 "$root/ci/oss-fuzz/seeds.py" "$seeds" "$OUT/${name}_seed_corpus.zip"
-    fi
+    [ -f "$seeds" ] || seeds=$root/fuzz/campaign/seeds/heap.txt
+    python3 "$root/ci/oss-fuzz/seeds.py" "$seeds" "$OUT/${name}_seed_corpus.zip"
 done

@@ -23,6 +23,7 @@ _GRACE_SECONDS = 5.0
 _CRASHES_MAX = 20
 _STAT = re.compile(r"^(\w+)\s*:\s*([0-9.]+)", re.MULTILINE)
 _ENVIRONMENT = {
+    "AFL_FUZZER_STATS_UPDATE_INTERVAL": "5",
     "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1",
     "AFL_NO_AFFINITY": "1",
     "AFL_NO_UI": "1",

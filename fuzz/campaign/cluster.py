@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,11 @@ def cluster_campaign(plan: Plan, observer: Observer | None = None) -> Outcome:
     if plan.engine == "afl":
         raise UserError("engine afl has no cluster form; use libfuzzer or atheris, or afl on each machine")
     engine = find_engine(plan.engine, plan.fuzz_target, sanitize=plan.sanitize)
+    plan = replace(plan, engine=engine.name)
     url = shared_url(plan.corpus)
     shared = SharedCorpus(url)
     client = _connect(plan.scheduler)
-    outcome = Outcome()
+    outcome = Outcome(engine.name)
     inbox = Inbox(None)
     show.begin(plan)
     begin = time.monotonic()

@@ -24,14 +24,14 @@ def operations() -> Iterator[Operation]:
     for word in WORDS.values():
         label = 0 if word.takes_label else -1
         if word.takes_text:
-            yield Operation(word.name, label, *(0,) * len(word.arguments), text=b"zmm")
+            yield Operation(word.name, label, text=b"zmm")
         elif not word.arguments:
             yield Operation(word.name, label)
         elif len(word.arguments) == 1:
             for size in _SIZES:
                 yield Operation(word.name, label, size)
         else:
-            yield Operation(word.name, label, *(8, 8, 8)[: len(word.arguments)])
+            yield Operation(word.name, label, 8, 8, 8 if len(word.arguments) > 2 else 0)
 
 
 def dictionary() -> str:

@@ -85,7 +85,7 @@ def find_engine(
     The engine of a harness, built if need be.
 
     Args:
-        name: one of :data:`ENGINES`.
+        name: one of :data:`ENGINES`; empty for libFuzzer where the harness is native, else what it has.
         target: one of :func:`target_names`.
         sanitize: with AddressSanitizer and UndefinedBehaviorSanitizer.
         folder: where built engines are kept.
@@ -94,11 +94,12 @@ def find_engine(
     Raises:
         EngineError: there is no such engine or harness, or something has to be installed first.
     """
-    if name not in ENGINES:
+    if name and name not in ENGINES:
         raise EngineError(f"unknown engine {name!r}; there are {', '.join(ENGINES)}")
     found = TARGETS.get(target)
     if found is None:
         raise EngineError(f"unknown fuzz target {target!r}; there are {', '.join(TARGETS)}")
+    name = name or next(one for one in ENGINES if one in found.engines)
     if name not in found.engines:
         raise EngineError(f"fuzz target {target} has no engine {name}; it has {', '.join(found.engines)}")
     if name == "afl" and shutil.which("afl-fuzz") is None:

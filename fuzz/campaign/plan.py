@@ -15,7 +15,7 @@ PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 @dataclass(frozen=True, slots=True)
 class Plan:
     """
-    A campaign: which engine feeds which harness, for how long, and where things are kept.
+    A campaign: which engine (empty: the harness' first) feeds which harness, for how long, and where things are kept.
 
     ``corpus`` is a folder (or, with a cluster, the URL of one). ``output`` gets every form of a finding;
     ``regressions`` its program, None keeps the tree as it is. ``target`` is the library on which findings are judged.
@@ -55,6 +55,7 @@ class Outcome:
     ``disk`` is the line about a full disk, ``reason`` why it is inconclusive. ``executions`` are inputs performed.
     """
 
+    engine: str = ""
     executions: int = 0
     seconds: float = 0.0
     coverage: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import explain_os_error
@@ -44,10 +45,10 @@ def campaign(plan: Plan, observer: Observer | None = None) -> Outcome:
     judge = engine
     if engine.style == "afl":
         judge = find_engine("libfuzzer", plan.fuzz_target, sanitize=plan.sanitize, core=plan.core)
-    outcome = Outcome()
+    outcome = Outcome(engine.name)
     corpus = Corpus(Path(plan.corpus).resolve()).make()
     inbox = Inbox(corpus.path.with_name(f"{corpus.path.name}-crashes"))
-    show.begin(plan)
+    show.begin(replace(plan, engine=engine.name))
     left_over = inbox.load()
     if left_over:
         show.say(f"{left_over} crashes of an earlier campaign are taken up")

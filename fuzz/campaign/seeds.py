@@ -17,9 +17,14 @@ from .engines import checkout
 SEEDS = Path(__file__).resolve().parent / "seeds"
 
 
+# Harnesses without seeds of their own begin with these, if they take tapes.
+_COMMON = "heap"
+
+
 def seed_file(target: str) -> Path:
-    """Where the seeds of a harness are kept."""
-    return SEEDS / f"{target}.txt"
+    """Where the seeds of a harness are kept: its own file, or the one for all harnesses that take tapes."""
+    own = SEEDS / f"{target}.txt"
+    return own if own.is_file() else SEEDS / f"{_COMMON}.txt"
 
 
 def read_seeds(path: Path) -> list[bytes]:
@@ -59,7 +64,8 @@ def seeds_of(target: str, kind: str) -> list[bytes]:
 
     Programs with more labels than a tape can hold are left out.
     """
-    found = read_seeds(seed_file(target)) if seed_file(target).is_file() else []
+    path = seed_file(target)
+    found = read_seeds(path) if kind == "tape" or path.stem == target else []
     root = checkout()
     if root is not None and kind == "tape":
         for path in sorted((root / "tests" / "regressions").glob("*.zmm")):

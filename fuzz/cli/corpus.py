@@ -25,7 +25,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help="what measures coverage: libfuzzer, atheris")]
+_Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine", metavar="NAME", help="what measures: libfuzzer, atheris", show_default="the harness' first"
+    ),
+]
 _FuzzTarget = Annotated[
     str, typer.Option("--fuzz-target", "--target-name", metavar="NAME", help="the harness; see zmm fuzz --list")
 ]
@@ -36,7 +41,7 @@ _Budget = Annotated[str, typer.Option("--time-budget", metavar="TIME", help="at 
 def merge_command(
     into: Annotated[Path, typer.Argument(metavar="DIR", help="the corpus that grows")],
     sources: Annotated[list[Path], typer.Argument(metavar="FROM...", help="corpora, or seed files (.txt)")],
-    engine: _Engine = "libfuzzer",
+    engine: _Engine = "",
     fuzz_target: _FuzzTarget = "heap",
     time_budget: _Budget = "10m",
     json: options.Json = None,
@@ -58,7 +63,7 @@ def merge_command(
 @app.command("prune")
 def prune_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="the corpus")],
-    engine: _Engine = "libfuzzer",
+    engine: _Engine = "",
     fuzz_target: _FuzzTarget = "heap",
     time_budget: _Budget = "10m",
     save: Annotated[
@@ -94,7 +99,7 @@ def prune_command(
 @app.command("stats")
 def stats_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="the corpus, or a seed file (.txt)")],
-    engine: _Engine = "libfuzzer",
+    engine: _Engine = "",
     fuzz_target: _FuzzTarget = "heap",
     json: options.Json = None,
     quiet: options.Quiet = False,

@@ -30,7 +30,9 @@ DEFAULT_CORPORA = Path("zmm-corpus")
 
 
 def command(
-    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help=", ".join(ENGINES))] = "libfuzzer",
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help=", ".join(ENGINES), show_default="the harness' first")
+    ] = "",
     fuzz_target: Annotated[
         str, typer.Option("--fuzz-target", "--target-name", metavar="NAME", help="the harness; see --list")
     ] = "heap",
@@ -195,7 +197,7 @@ def to_json(plan: Plan, outcome: Outcome) -> bytes:
     """The report, schema 1: the run, its workers, its findings."""
     return write_simple(
         outcome.status,
-        engine=plan.engine,
+        engine=outcome.engine,
         fuzz_target=plan.fuzz_target,
         sanitize=plan.sanitize,
         target=plan.target,

@@ -21,7 +21,7 @@ NAMES = [path.name for path in WORKFLOWS]
 
 
 def schema_says(*paths: Path) -> subprocess.CompletedProcess[str]:
-    command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *paths]
+    command = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.github-workflows", *map(str, paths)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -60,8 +60,8 @@ def steps_of(path: Path) -> Iterator[dict[str, Any]]:
 
 @cache
 def help_of(command: str) -> str:
-    program = [BIN / "zmm", *command.split()] if command else [BIN / "zmm"]
-    return subprocess.run([*program, "--help"], capture_output=True, text=True, check=True).stdout
+    program = [str(BIN / "zmm"), *command.split(), "--help"]
+    return subprocess.run(program, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=NAMES)
