@@ -102,6 +102,7 @@ cdef extern from "_guard.h":
         zmm_edition (*heap_edition)(const zmm_heap *) noexcept
         void (*heap_reset_peak)(zmm_heap *) noexcept
         void (*heap_usage)(const zmm_heap *, zmm_usage *) noexcept
+        size_t (*heap_block_size)(zmm_heap *, const void *) noexcept
         zmm_place (*heap_place)(const zmm_heap *, const void *) noexcept
         c_bool (*heap_owns)(const zmm_heap *, const void *) noexcept
         void (*heap_visit)(const zmm_heap *, const zmm_visitor *, void *) noexcept
@@ -690,6 +691,9 @@ cdef class Heap:
             raise ValueError(
                 f"{length} bytes from {offset} on do not fit a block of {place.block_bytes} bytes"
             )
+        if self.api == tables[0] or self.api == tables[1]:
+            # Where a block has more bytes than were asked for, they are AddressSanitizer's until somebody asks.
+            self.api.heap_block_size(self.handle, <void *>number)
         return <char *>number + offset
 
     # -- the heap as a whole --

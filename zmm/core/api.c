@@ -302,7 +302,7 @@ static __attribute__((noinline)) void *api_emalloc_slow(size_t size_bytes) {
 
 ZMM_PUBLIC void *zmm_emalloc(size_t size_bytes) {
     API_NOTE_SITE();
-#if !ZMM_TRIMS
+#if !ZMM_TRIMS && !ZMM_ANNOTATES
     zmm_heap *const heap = api_current;
     if (ZMM_LIKELY(size_bytes <= heap->small_bytes_max)) {
         const uint32_t bin_index = bin_of_size(size_bytes);

@@ -44,7 +44,7 @@ ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_BYTES)};
 ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_ELEMENTS)};
 ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_PAGES)};
 
-#define BIN_WIPE_OFFSET(bin, bytes, elements, pages) ((bytes) >= 32 ? 16 : (bytes) >= 16 ? (bytes) - 16 : 0),
+#define BIN_WIPE_OFFSET(bin, bytes, elements, pages) (uint8_t)((bytes) >= 32 ? 16 : (bytes) >= 16 ? (bytes) - 16 : 0),
 ZMM_INTERNAL const uint8_t bin_wipe_offset[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_WIPE_OFFSET)};
 
 #define BIN_FITS(bin, bytes, elements, pages)                                                                          \
@@ -100,13 +100,13 @@ static inline size_t bin_rest_offset(uint32_t bin_index) {
 static void bin_seal_rest(const zmm_heap *heap, uint32_t bin_index, char *run) {
     if (bin_rest_offset(bin_index) % ZMM_PAGE_BYTES != 0) {
         uint64_t *const rest = (uint64_t *)(void *)(run + bin_rest_offset(bin_index));
-        *rest = bin_rest_seal(heap, rest);
+        ANNOTATE_POKE(rest, bin_rest_seal(heap, rest));
     }
 }
 ZMM_INTERNAL void bin_verify_rest(zmm_heap *heap, uint32_t bin_index, const char *run) {
     if (bin_rest_offset(bin_index) % ZMM_PAGE_BYTES != 0) {
         const uint64_t *const rest = (const uint64_t *)(const void *)(run + bin_rest_offset(bin_index));
-        if (*rest != bin_rest_seal(heap, rest)) {
+        if (ANNOTATE_PEEK(rest) != bin_rest_seal(heap, rest)) {
             panic(heap, PANIC_OVERRUN, (const char *)rest - bin_bytes[bin_index]);
         }
     }

@@ -3,6 +3,7 @@
 #ifndef ZMM_CORE_H
 #define ZMM_CORE_H
 
+#include "annotate.h"
 #include "bits.h"
 #include "config.h"
 #include "layout.h"
@@ -291,9 +292,9 @@ static inline void *small_alloc(zmm_heap *heap, uint32_t bin_index) {
         return small_alloc_odd(heap, bin_index);
     }
 #endif
-    const uint64_t link = *(const uint64_t *)slot;
+    const uint64_t link = ANNOTATE_PEEK((const uint64_t *)slot);
 #if ZMM_LIVE_BITS
-    if (ZMM_UNLIKELY(link != *link_twin(slot, bin_bytes[bin_index])) ||
+    if (ZMM_UNLIKELY(link != ANNOTATE_PEEK(link_twin(slot, bin_bytes[bin_index]))) ||
         ZMM_UNLIKELY(live_exchange(live_word_of_address(slot), granule, true))) {
         return small_alloc_odd(heap, bin_index);
     }
@@ -308,8 +309,8 @@ static inline void *small_alloc(zmm_heap *heap, uint32_t bin_index) {
 #define SMALL_WIPED_BYTES 32
 static inline void small_wipe(void *slot, uint32_t bin_index) {
 #if ZMM_SEALED_LINKS && !ZMM_TRIMS
-    __builtin_memset(slot, 0, SMALL_WIPED_BYTES / 2);
-    __builtin_memset((char *)slot + bin_wipe_offset[bin_index], 0, SMALL_WIPED_BYTES / 2);
+    ANNOTATE_ZERO(slot, SMALL_WIPED_BYTES / 2);
+    ANNOTATE_ZERO((char *)slot + bin_wipe_offset[bin_index], SMALL_WIPED_BYTES / 2);
 #else
     (void)slot, (void)bin_index;
 #endif
@@ -414,17 +415,34 @@ ZMM_INTERNAL void trim_free(zmm_heap *heap, void *block);
 ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes);
 ZMM_INTERNAL size_t trim_block_size(zmm_heap *heap, const void *block);
 ZMM_INTERNAL void trim_sweep(zmm_heap *heap);
-#define block_alloc trim_alloc
-#define block_free trim_free
-#define block_resize trim_resize
-#define block_size trim_block_size
+#define bare_alloc trim_alloc
+#define bare_free trim_free
+#define bare_resize trim_resize
+#define bare_block_size trim_block_size
 #else
-#define block_alloc heap_alloc
-#define block_free heap_free
-#define block_resize resize
-static inline size_t block_size(zmm_heap *heap, const void *block) {
+#define bare_alloc heap_alloc
+#define bare_free heap_free
+#define bare_resize resize
+static inline size_t bare_block_size(zmm_heap *heap, const void *block) {
     return identify(heap, block).block_bytes;
 }
+#endif
+
+/* ---- annotate.c: the block calls of the faces under AddressSanitizer's eyes; in other builds the bare ones ------------------- */
+#if ZMM_ANNOTATES
+ZMM_INTERNAL void *annotate_alloc(zmm_heap *heap, size_t size_bytes);
+ZMM_INTERNAL void annotate_free(zmm_heap *heap, void *block);
+ZMM_INTERNAL void *annotate_resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes);
+ZMM_INTERNAL size_t annotate_block_size(zmm_heap *heap, const void *block);
+#define block_alloc annotate_alloc
+#define block_free annotate_free
+#define block_resize annotate_resize
+#define block_size annotate_block_size
+#else
+#define block_alloc bare_alloc
+#define block_free bare_free
+#define block_resize bare_resize
+#define block_size bare_block_size
 #endif
 
 /* ---- walk.c: visiting every chunk, run, free slot and huge block; places --------------------------------------------------- */

@@ -122,13 +122,16 @@ static void diagnose_trims(zmm_panic *report, panic_reason reason) {
         if (reason == PANIC_OVERRUN) {
             report->has_values = true;
             report->expected = trim_canary(report->heap, canary);
-            memcpy(&report->found, canary, sizeof(report->found));
+            ANNOTATE_COPY_OUT(&report->found, canary);
         }
     }
 #if ZMM_SITES
     if (report->block_bytes >= TRIM_INNER_BYTES_MIN) {
-        report->alloc_site = trim_sites(report->block, report->block_bytes)[0];
-        report->free_site = report->block_is_live ? NULL : trim_sites(report->block, report->block_bytes)[1];
+        report->alloc_site = ANNOTATE_PEEK(&trim_sites(report->block, report->block_bytes)[0]);
+        report->free_site = NULL;
+        if (!report->block_is_live) {
+            report->free_site = ANNOTATE_PEEK(&trim_sites(report->block, report->block_bytes)[1]);
+        }
     }
 #endif
 #else
@@ -272,8 +275,8 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
         report->block_is_live = false; /* its bit may be set already, on the way to handing it out */
         const uint64_t *const words = report->block;
         report->has_values = report->bin_index > 0;
-        report->found = words[0];
-        report->expected = report->has_values ? *link_twin(words, report->block_bytes) : 0;
+        report->found = ANNOTATE_PEEK(&words[0]);
+        report->expected = report->has_values ? ANNOTATE_PEEK(link_twin(words, report->block_bytes)) : 0;
         report->hint = "a block was written to after it was freed, or its lower neighbour beyond its end";
     }
 }

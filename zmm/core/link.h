@@ -9,6 +9,7 @@
 #ifndef ZMM_LINK_H
 #define ZMM_LINK_H
 
+#include "annotate.h"
 #include "layout.h"
 
 #define LINK_FACTOR UINT64_C(0x9E3779B97F4A7C15)
@@ -26,7 +27,7 @@ static inline uint64_t *link_twin(const void *slot, size_t slot_bytes) {
     return (uint64_t *)((uintptr_t)slot + twin_bytes - sizeof(uint64_t));
 }
 static inline bool link_is_whole(const void *slot, size_t slot_bytes) {
-    return !ZMM_SEALED_LINKS || *(const uint64_t *)slot == *link_twin(slot, slot_bytes);
+    return !ZMM_SEALED_LINKS || ANNOTATE_PEEK((const uint64_t *)slot) == ANNOTATE_PEEK(link_twin(slot, slot_bytes));
 }
 #if ZMM_SEALED_LINKS
 /* The slot is taken off after the multiplication: so a link that is copied to another slot opens to its target plus a
@@ -45,7 +46,7 @@ static inline void *link_open_word(const zmm_heap *heap, const void *slot, uint6
 #endif
 }
 static inline void *link_open(const zmm_heap *heap, const void *slot) {
-    return link_open_word(heap, slot, *(const uint64_t *)slot);
+    return link_open_word(heap, slot, ANNOTATE_PEEK((const uint64_t *)slot));
 }
 static inline void *link_next(zmm_heap *heap, const void *slot, size_t slot_bytes) {
     if (ZMM_UNLIKELY(!link_is_whole(slot, slot_bytes))) {
@@ -56,12 +57,12 @@ static inline void *link_next(zmm_heap *heap, const void *slot, size_t slot_byte
 static inline void link_set(const zmm_heap *heap, void *slot, size_t slot_bytes, const void *next) {
 #if ZMM_SEALED_LINKS
     const uint64_t sealed = link_seal(heap, slot, next);
-    *(uint64_t *)slot = sealed;
-    *link_twin(slot, slot_bytes) = sealed;
+    ANNOTATE_POKE((uint64_t *)slot, sealed);
+    ANNOTATE_POKE(link_twin(slot, slot_bytes), sealed);
 #else
     (void)heap;
     (void)slot_bytes;
-    *(const void **)slot = next;
+    ANNOTATE_POKE((const void **)slot, next);
 #endif
 }
 

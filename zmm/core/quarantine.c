@@ -42,7 +42,7 @@ ZMM_INTERNAL void quarantine_forget(zmm_heap *heap) {
 /* ---- what a waiting block looks like ---------------------------------------------------------------------------------------- */
 
 /* Bytes that must still be what the wiping left: nobody owns the block. */
-static inline bool quarantine_is_wiped(const char *bytes, size_t count) {
+static ANNOTATE_BLIND bool quarantine_is_wiped(const char *bytes, size_t count) {
     uint64_t any = 0;
     for (; count >= sizeof(uint64_t); count -= sizeof(uint64_t), bytes += sizeof(uint64_t)) {
         uint64_t word;
@@ -63,7 +63,7 @@ static inline size_t quarantine_verify_trims(zmm_heap *heap, const char *block, 
         panic(heap, PANIC_FREED_WRITTEN, block);
     }
     uint64_t canary;
-    memcpy(&canary, block + requested_bytes, sizeof(canary));
+    ANNOTATE_COPY_OUT(&canary, block + requested_bytes);
     if (requested_bytes >= link_bytes && canary != trim_canary(heap, block + requested_bytes)) {
         panic(heap, PANIC_FREED_WRITTEN, block);
     }
@@ -94,7 +94,7 @@ static void quarantine_let_slot_go(zmm_heap *heap, uint32_t bin_index) {
     queue->count--;
     const uint64_t *const words = (const uint64_t *)(const void *)slot;
     const uint64_t own = quarantine_own_link(heap, slot);
-    if (ZMM_UNLIKELY(words[0] != own || words[1] != own)) {
+    if (ZMM_UNLIKELY(ANNOTATE_PEEK(&words[0]) != own || ANNOTATE_PEEK(&words[1]) != own)) {
         panic(heap, PANIC_FREED_WRITTEN, slot);
     }
     if (heap->wipes) {
@@ -107,11 +107,14 @@ static void quarantine_take_slot(zmm_heap *heap, void *slot, const block_look *l
     quarantine_slots *const queue = &heap->waiting->bins[look->bin_index];
     live_exchange(live_word(look->at), look->at >> ZMM_SLOT_SHIFT, false);
     if (heap->wipes) {
-        memset(slot, 0, requested_bytes);
+        ANNOTATE_ZERO(slot, requested_bytes);
     }
-    *trim_state(slot, look->block_bytes) ^= TRIM_STATE_FREE; /* was requested_bytes under its seal */
+    uint64_t *const state = trim_state(slot, look->block_bytes);
+    ANNOTATE_POKE(state, ANNOTATE_PEEK(state) ^ TRIM_STATE_FREE); /* was requested_bytes under its seal */
     uint64_t *const words = slot;
-    words[0] = words[1] = quarantine_own_link(heap, slot);
+    const uint64_t own = quarantine_own_link(heap, slot);
+    ANNOTATE_POKE(&words[0], own);
+    ANNOTATE_POKE(&words[1], own);
     if (queue->count == ZMM_QUARANTINE_SLOTS) {
         quarantine_let_slot_go(heap, look->bin_index);
     }
@@ -141,7 +144,7 @@ static void quarantine_let_run_go(zmm_heap *heap) {
 static void quarantine_take_run(zmm_heap *heap, void *block, const block_look *look, size_t requested_bytes) {
     quarantine *const waiting = heap->waiting;
     if (heap->wipes) {
-        memset(block, 0, requested_bytes);
+        ANNOTATE_ZERO(block, requested_bytes);
     }
     trim_set_state(heap, block, look->block_bytes, TRIM_STATE_FREE | requested_bytes);
     ground.words[look->at >> ZMM_PAGE_SHIFT] |= PAGE_WORD_WAITING;

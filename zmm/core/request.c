@@ -51,7 +51,9 @@ static bool request_make_storage(zmm_heap *heap, const zmm_options *options) {
 static bool request_place_storage(zmm_heap *heap) {
     zmm_storage *const block = heap_alloc(heap, sizeof(zmm_storage) + heap->storage_data_bytes);
     if (block != NULL) {
+        ANNOTATE_OPEN(block, sizeof(*block));
         *block = *heap->storage;
+        ANNOTATE_CLOSE(block, sizeof(*block));
         trim_arm_own(heap, block, identify(heap, block).block_bytes);
     }
     return block != NULL;
@@ -155,12 +157,15 @@ static void request_clear_chunk(chunk_record *chunk) {
     request_verify_rests(chunk->heap, chunk);
 #endif
     memset(chunk_words(chunk), 0, ZMM_CHUNK_PAGES * sizeof(page_word));
-#if ZMM_LIVE_BITS
+#if ZMM_LIVE_BITS || ZMM_ANNOTATES
     uint32_t page_index = bits_next(chunk->free_map, ZMM_HEADER_PAGES, true);
     while (page_index < ZMM_CHUNK_PAGES) {
         const uint32_t end = bits_next(chunk->free_map, page_index, false);
+#if ZMM_LIVE_BITS
         const size_t bytes = (size_t)(end - page_index) * ZMM_LIVE_WORDS_PER_PAGE * sizeof(uint64_t);
         memset(live_word(chunk_position(chunk, page_index)), 0, bytes);
+#endif
+        ANNOTATE_CLOSE(chunk_page(chunk, page_index), (size_t)(end - page_index) * ZMM_PAGE_BYTES);
         page_index = bits_next(chunk->free_map, end, true);
     }
 #endif

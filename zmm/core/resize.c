@@ -91,7 +91,9 @@ static void *resize_move(zmm_heap *heap, void *block, size_t old_bytes, size_t s
     if (moved == NULL) {
         return NULL;
     }
+    ANNOTATE_OPEN(moved, size_bytes);
     memcpy(moved, block, resize_min(resize_min(old_bytes, size_bytes), copy_bytes));
+    ANNOTATE_CLOSE(block, old_bytes);
     heap_free(heap, block);
     heap->peak_bytes = peak_bytes < heap->size_bytes ? heap->size_bytes : peak_bytes;
     return moved;
@@ -115,10 +117,13 @@ static void resize_verify_neighbour(zmm_heap *heap, const char *block, const blo
 #endif
 
 /* Into a smaller bin: here ZendMM lets the peak of both blocks stand. */
-static void *resize_to_smaller_bin(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
+static void *resize_to_smaller_bin(zmm_heap *heap, void *block, size_t old_bytes, size_t size_bytes,
+                                   size_t copy_bytes) {
     void *const moved = small_alloc(heap, bin_of_size(size_bytes));
     if (moved != NULL) {
+        ANNOTATE_OPEN(moved, size_bytes);
         memcpy(moved, block, resize_min(size_bytes, copy_bytes));
+        ANNOTATE_CLOSE(block, old_bytes);
         heap_free(heap, block);
     }
     return moved;
@@ -139,7 +144,7 @@ ZMM_INTERNAL void *resize(zmm_heap *heap, void *block, size_t size_bytes, size_t
     }
     if (look.kind == BLOCK_SMALL) {
         if (size_bytes <= look.block_bytes) {
-            return resize_to_smaller_bin(heap, block, size_bytes, copy_bytes);
+            return resize_to_smaller_bin(heap, block, look.block_bytes, size_bytes, copy_bytes);
         }
 #if ZMM_SEALED_LINKS
         resize_verify_neighbour(heap, block, &look);

@@ -18,6 +18,17 @@ static chunk_record *storage_chunk_adopt(zmm_heap *heap) {
     return chunk;
 }
 
+/* Nothing in a new chunk is a user's yet. One that comes back into the range was left closed. */
+static void storage_close(const chunk_record *chunk) {
+#if ZMM_ANNOTATES
+    if (!__asan_address_is_poisoned((const void *)chunk->base)) {
+        ANNOTATE_CLOSE((const void *)chunk->base, ZMM_CHUNK_BYTES);
+    }
+#else
+    (void)chunk;
+#endif
+}
+
 ZMM_INTERNAL chunk_record *storage_chunk_acquire(zmm_heap *heap) {
     chunk_record *const chunk =
         heap->storage != NULL || ground_range_is_full() ? storage_chunk_adopt(heap) : ground_chunk_take();
@@ -25,6 +36,7 @@ ZMM_INTERNAL chunk_record *storage_chunk_acquire(zmm_heap *heap) {
         chunk->heap = heap;
         chunk->mapping_index = heap->mapping_count++;
         heap->range_granules = __atomic_load_n(&ground.range_granules, __ATOMIC_RELAXED);
+        storage_close(chunk);
     }
     return chunk;
 }
@@ -47,6 +59,7 @@ ZMM_INTERNAL void *storage_huge_acquire(zmm_heap *heap, size_t size_bytes) {
 }
 
 ZMM_INTERNAL void storage_huge_release(zmm_heap *heap, void *block, size_t size_bytes) {
+    ANNOTATE_OPEN(block, size_bytes); /* somebody else will have it */
     if (heap->storage != NULL) {
         heap->storage->handlers.chunk_free(heap->storage, block, size_bytes);
     } else {

@@ -27,7 +27,7 @@ static size_t trim_class_bytes(size_t inner_bytes) {
 
 static inline void trim_note_site(const void *block, size_t inner_bytes, uint32_t which) {
 #if ZMM_SITES
-    trim_sites(block, inner_bytes)[which] = site_now;
+    ANNOTATE_POKE(&trim_sites(block, inner_bytes)[which], site_now);
 #else
     (void)block, (void)inner_bytes, (void)which;
 #endif
@@ -40,7 +40,7 @@ static inline size_t trim_verify(zmm_heap *heap, const void *block, size_t inner
         panic(heap, PANIC_OVERRUN, block);
     }
     uint64_t canary;
-    memcpy(&canary, (const char *)block + requested_bytes, sizeof(canary));
+    ANNOTATE_COPY_OUT(&canary, (const char *)block + requested_bytes);
     if (canary != trim_canary(heap, (const char *)block + requested_bytes)) {
         panic(heap, PANIC_OVERRUN, block);
     }
@@ -68,13 +68,13 @@ static inline void *trim_alloc_slot(zmm_heap *heap, size_t inner_bytes, size_t s
     const size_t slot_bytes = bin_bytes[bin_index];
     uint64_t *const word = trim_state(slot, slot_bytes);
     const uint64_t seal = trim_seal(heap, word);
-    const uint64_t state = *word ^ seal;
+    const uint64_t state = ANNOTATE_PEEK(word) ^ seal;
     if (ZMM_UNLIKELY((state ^ TRIM_STATE_FREE) > slot_bytes)) {
         panic(heap, PANIC_FREED_WRITTEN, slot);
     }
-    *word = size_bytes ^ seal;
+    ANNOTATE_POKE(word, size_bytes ^ seal);
     const uint64_t canary = trim_canary(heap, slot + size_bytes);
-    memcpy(slot + size_bytes, &canary, sizeof(canary));
+    ANNOTATE_COPY_IN(slot + size_bytes, &canary);
     trim_note_site(slot, slot_bytes, 0);
     trim_note_site(slot, slot_bytes, 1);
     return slot;
@@ -167,7 +167,9 @@ ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, s
     if (moved != NULL) {
         size_t kept_bytes = old_bytes < size_bytes ? old_bytes : size_bytes;
         kept_bytes = kept_bytes < copy_bytes ? kept_bytes : copy_bytes;
+        ANNOTATE_OPEN(moved, size_bytes);
         memcpy(moved, block, kept_bytes);
+        ANNOTATE_CLOSE(block, look.block_bytes);
         trim_free(heap, block);
     }
     return moved;

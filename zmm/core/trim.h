@@ -31,17 +31,17 @@ static inline uint64_t *trim_state(const void *block, size_t inner_bytes) {
 }
 static inline void trim_set_state(const zmm_heap *heap, void *block, size_t inner_bytes, uint64_t state) {
     uint64_t *const word = trim_state(block, inner_bytes);
-    *word = state ^ trim_seal(heap, word);
+    ANNOTATE_POKE(word, state ^ trim_seal(heap, word));
 }
 static inline uint64_t trim_get_state(const zmm_heap *heap, const void *block, size_t inner_bytes) {
     const uint64_t *const word = trim_state(block, inner_bytes);
-    return *word ^ trim_seal(heap, word);
+    return ANNOTATE_PEEK(word) ^ trim_seal(heap, word);
 }
 /* Arms the trims of a live block. */
 static inline void trim_arm(const zmm_heap *heap, void *block, size_t inner_bytes, size_t requested_bytes) {
     trim_set_state(heap, block, inner_bytes, requested_bytes);
     const uint64_t canary = trim_canary(heap, (char *)block + requested_bytes);
-    __builtin_memcpy((char *)block + requested_bytes, &canary, sizeof(canary));
+    ANNOTATE_COPY_IN((char *)block + requested_bytes, &canary);
 }
 static inline const void **trim_sites(const void *block, size_t inner_bytes) {
     return (const void **)((uintptr_t)block + inner_bytes - TRIM_TAIL_BYTES);

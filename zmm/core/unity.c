@@ -19,6 +19,7 @@
 #include "resize.c"
 #include "quarantine.c"
 #include "trim.c"
+#include "annotate.c"
 #include "walk.c"
 #include "check.c"
 #include "diagnose.c"

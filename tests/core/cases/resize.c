@@ -124,6 +124,7 @@ CASE(copies_are_exact) {
         char *const moved = rows[index].copy == 0 ? zmm_heap_realloc(heap, block, rows[index].to)
                                                   : zmm_heap_realloc2(heap, block, rows[index].to, rows[index].copy);
         EXPECT(moved != block);
+        EXPECT_EQUAL(zmm_heap_block_size(heap, moved), new_bytes);
         EXPECT(is_filled(moved, rows[index].kept, 1));
         if (moved == target && new_bytes <= ZMM_LARGE_BYTES_MAX) {
             const size_t kept = rows[index].kept < FREED_HEAD_BYTES ? FREED_HEAD_BYTES : rows[index].kept;
@@ -166,12 +167,14 @@ CASE(realloc2_in_place_keeps_all_bytes) {
     zmm_heap *const heap = new_heap();
     char *const small = alloc_of(heap, 100);
     char *const large = alloc_of(heap, 9000);
-    fill(small, 112, 3);
-    fill(large, 12288, 4);
+    fill(small, zmm_heap_block_size(heap, small), 3);
+    fill(large, zmm_heap_block_size(heap, large), 4);
     EXPECT(zmm_heap_realloc2(heap, small, 111, 1) == small);
     EXPECT(zmm_heap_realloc2(heap, large, 12000, 1) == large);
     EXPECT(zmm_heap_realloc2(heap, large, 16000, 1) == large);
-    EXPECT(is_filled(small, 112, 3) && is_filled(large, 12288, 4));
+    EXPECT(is_filled(small, zmm_heap_block_size(heap, small), 3));
+    EXPECT_EQUAL(zmm_heap_block_size(heap, large), 16384);
+    EXPECT(is_filled(large, 12288, 4));
     end_heap(heap);
 }
 

@@ -53,7 +53,7 @@ CASE(storage_outlives_the_request) {
     zmm_heap_shutdown(heap, false, true);
     char *const first = alloc_of(heap, 45);
     EXPECT_EQUAL(offset_of(heap, first), 0x1000);
-    memset(first, 0xff, 48);
+    memset(first, 0xff, 45);
     EXPECT_TEXT(zmm_heap_storage(heap)->data, "kept");
     chunk_full(heap);
     end_heap(heap);
