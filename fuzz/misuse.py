@@ -10,7 +10,7 @@ MISUSE_WORDS: tuple[str, ...] = tuple(sorted(MISUSE, key=lambda name: WORDS[name
 NUMBERS = (0, 1, 7, 8, 9, 15, 16, 24, 40, 64, 100, 3000, 4096, 5000, 8192, 65536, 2097152, 3000000)
 _LENGTHS = (1, 1, 8, 64)
 _OFFSETS = (1, 8, 16, 4096)
-_WRITES = (0, 4, 8, 16)
+_WRITES = (0, 4, 8, 16, 1, 24)
 
 
 def misuse_of(word: str, label: int, number: int) -> Operation:
@@ -37,7 +37,7 @@ def draw_misuse(r: int, label: int, size_bytes: int) -> Operation:
     elif word == "misuse.free_interior":
         number = (_OFFSETS[choice] if r >> 22 & 1 else r >> 24 & 0xFFFFFF) % max(size_bytes, 1)
     elif word == "misuse.write_freed":
-        number = _WRITES[choice]
+        number = max(0, (size_bytes & ~7) - 8) if r >> 22 & 3 == 0 else _WRITES[(r >> 24) % len(_WRITES)]
     else:
         number = NUMBERS[(r >> 24 & 0xFF) % len(NUMBERS)]
     return misuse_of(word, label, number)

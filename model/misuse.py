@@ -41,9 +41,8 @@ _FOREIGN = {
     "misuse.free_static": "a file's mapping",
     "misuse.free_wild": "nobody: nothing is mapped there",
 }
-# Links of a free slot: what level release looks at when it hands the slot out.
-_LINK_BYTES = 16
-_TINY_BYTES = 8
+# A link of a free slot: what level release looks at when it hands the slot out.
+_LINK_BYTES = 8
 
 
 class Kind(Enum):
@@ -135,12 +134,14 @@ class Promise:
         return NOTHING if self._is_fast else self._report(_NOT_LIVE, _THIS_HEAP)
 
     def _written(self, block_bytes: int, a: int) -> str:
-        if self._is_fast or a >= _LINK_BYTES:
+        if self._is_fast:
             return NOTHING
         if self._waits:
-            return self._report(_FREED_WRITTEN, _THIS_HEAP)
-        # A slot of 8 bytes has one copy of its link, which is looked at when the slot behind it is handed out.
-        return NOTHING if block_bytes <= _TINY_BYTES else self._report(_FREE_SLOT, _THIS_HEAP)
+            return self._report(_FREED_WRITTEN, _THIS_HEAP) if a < 2 * _LINK_BYTES else NOTHING
+        # A free slot's first word is its link, its last one the link's twin. A slot of 8 bytes has no twin: its link is
+        # looked at when the slot behind it is handed out.
+        touched = a < _LINK_BYTES or a + WRITTEN_BYTES > block_bytes - _LINK_BYTES
+        return self._report(_FREE_SLOT, _THIS_HEAP) if touched and block_bytes > _LINK_BYTES else NOTHING
 
     def _report(self, reason: str, owner: str) -> str:
         if self._is_fast:
@@ -161,7 +162,7 @@ def known_endings() -> dict[int, str]:
                     promise.ending(word, kind, block_bytes, 0, chunk_is_gone=gone)
                     for word in (*_FOREIGN, *FREE_WORDS, *_OTHER_WORDS)
                     for kind in Kind
-                    for block_bytes in (_TINY_BYTES, _LINK_BYTES)
+                    for block_bytes in (_LINK_BYTES, 2 * _LINK_BYTES)
                     for gone in (False, True)
                 }
     return {crc32(ending.encode()): ending for ending in endings}

@@ -43,7 +43,7 @@ def every_step() -> Iterator[str]:
         yield f"misuse.other_heap {label}"
         yield f"misuse.stale_request {label}"
         yield from (f"misuse.overflow {label} {length}" for length in (1, 64))
-        yield from (f"misuse.write_freed {label} {offset}" for offset in (0, 4, 8, 16))
+        yield from (f"misuse.write_freed {label} {offset}" for offset in (0, 4, 8, 16, 24, 32))
     yield from ("misuse.free_malloc 40", "misuse.free_malloc 65536", "misuse.free_malloc 65537")
     yield from ("misuse.free_stack", "misuse.free_static", "misuse.free_wild")
 
@@ -69,7 +69,7 @@ def test_the_program_above_says_every_word_and_most_of_it_is_performed() -> None
     done = [op.word for op, row in zip(whole.operations, rows[1:], strict=False) if row[0] == DONE]
 
     assert set(done) >= MISUSE
-    assert sum(row[0] == SKIPPED for row in rows) < len(rows) // 3
+    assert sum(row[0] == SKIPPED for row in rows) < len(rows) // 2
 
 
 def test_the_child_says_what_a_user_reads() -> None:
