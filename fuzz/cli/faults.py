@@ -24,6 +24,7 @@ from ..faults.subjects import Subjects
 from ..faults.variants import variants
 from ..version import VERSION
 from . import options
+from .faults_search import search as run_search
 from .output import check_directory, check_writable, make_console, write_file
 
 
@@ -51,6 +52,13 @@ def command(
     ] = None,
     json: options.Json = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="write one HTML page")] = None,
+    search: Annotated[
+        bool, typer.Option("--search", help="search for faults that are not in the catalogue instead (default: on zmm)")
+    ] = False,
+    time_budget: options.TimeBudget = "10m",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="write what the search finds as faults' files")
+    ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="list faults and targets, and exit")] = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -63,12 +71,17 @@ def command(
         zmm faults --target zmm --target php
 
         zmm faults --fault my-fault.toml --html matrix.html
+
+        zmm faults --search --time-budget 10m --target zmm:hardened
     """
+    number = options.parse_seed(seed)
+    if search:
+        seconds = options.parse_duration(time_budget)
+        run_search(target, seconds, seed=number, jobs=jobs, json=json, out=out, quiet=quiet)
     for name in classes or ():
         if name not in CLASSES:
             raise UserError(f"unknown class {name!r}; there are {', '.join(CLASSES)}")
     chosen = choose_faults(fault, classes)
-    number = options.parse_seed(seed)
     if variant_count:
         chosen = variants(chosen, variant_count, number)
     for path in (json, html):

@@ -16,6 +16,11 @@ enum {
 };
 
 static struct block *anchor;
+static uint32_t turns_max = UINT32_MAX;
+
+void detonate_briefly(uint32_t turns) {
+    turns_max = turns;
+}
 
 void detonate_prepare(void) {
     if (target->zendmm) {
@@ -57,6 +62,7 @@ static void free_everything(void) {
 
 static void churn(uint64_t size) {
     uint32_t turns = size <= CHURN_SMALL_BYTES ? CHURN_SMALL_TURNS : CHURN_LARGE_TURNS;
+    turns = turns < turns_max ? turns : turns_max;
     for (uint32_t turn = 0; turn < turns; turn++) {
         struct block *block = block_enter_bare(0, target->alloc(0, size), size);
         if (block == NULL) {

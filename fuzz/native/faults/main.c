@@ -2,7 +2,8 @@
  *
  * usage: zmm-faults zmm|php|malloc LIBRARY SCRIPT [REPORT]
  * LIBRARY is empty for the process's own malloc. SCRIPT is a file in the language of docs/faults.md. REPORT is the number
- * of an open file of sizeof(struct report) bytes that outlives this process; without it the end is said on stdout. */
+ * of an open file of sizeof(struct report) bytes that outlives this process; without it the end is said on stdout. With
+ * --serve behind REPORT every line on stdin has the script performed once more, in a child (serve.h). */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -20,6 +21,7 @@
 #include "detonate.h"
 #include "operations.h"
 #include "prices.h"
+#include "serve.h"
 #include "shared.h"
 
 enum { ALARM_SECONDS = 600 };
@@ -84,16 +86,28 @@ static void say_end(void) {
     (void)printf("end: %u pieces of evidence, %u refusals\n", report->evidence_count, report->refused_count);
 }
 
+/* One fault from beginning to end. */
+static void perform_script(const char *path) {
+    script_read(path);
+    blocks_add_foreign("the attacker's buffer", (uint64_t)(uintptr_t)attacker_buffer, ATTACKER_BYTES);
+    report_phase(PHASE_SETUP);
+    target->open(0);
+    detonate_prepare();
+    run_script();
+    detonate();
+}
+
 int main(int count, char **arguments) {
     char frame[STACK_BYTES];
     stack_buffer = frame;
-    if (count < 4 || count > 5) {
-        (void)fprintf(stderr, "usage: zmm-faults zmm|php|malloc LIBRARY SCRIPT [REPORT]\n"
+    bool serves = count == 6 && strcmp(arguments[5], "--serve") == 0;
+    if (count < 4 || (count > 5 && !serves)) {
+        (void)fprintf(stderr, "usage: zmm-faults zmm|php|malloc LIBRARY SCRIPT [REPORT [--serve]]\n"
                               "       zmm-faults zmm|php|malloc LIBRARY --price NAME\n");
         return 2;
     }
     bool price = strcmp(arguments[3], "--price") == 0;
-    if (count == 5 && !price && !map_report(arguments[4])) {
+    if (count >= 5 && !price && !map_report(arguments[4])) {
         (void)fprintf(stderr, "zmm-faults: the report's file is not that of this version\n");
         return 2;
     }
@@ -111,13 +125,10 @@ int main(int count, char **arguments) {
         target->open(0);
         return price_measure(count == 5 ? arguments[4] : "");
     }
-    script_read(arguments[3]);
-    blocks_add_foreign("the attacker's buffer", (uint64_t)(uintptr_t)attacker_buffer, ATTACKER_BYTES);
-    report_phase(PHASE_SETUP);
-    target->open(0);
-    detonate_prepare();
-    run_script();
-    detonate();
+    if (serves) {
+        return serve(perform_script, arguments[3]);
+    }
+    perform_script(arguments[3]);
     if (count == 4) {
         say_end();
     }
