@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-# Stand-alone C, AFL++'s persistent mode, Python in the lead, and no engine at all.
-NATIVE: Final = ("libfuzzer", "afl", "atheris", "replay")
+# Stand-alone C, AFL++'s persistent mode, Python in the lead, no engine at all, and that for Python to load.
+NATIVE: Final = ("libfuzzer", "afl", "atheris", "replay", "library")
 PYTHON: Final = ("atheris",)
 
 
@@ -33,7 +33,7 @@ _ALL = (
     Target("gc", "collection; it leaves every live block where it is, as it is"),
     Target("realloc", "blocks that stay, shrink, grow and move; no other block notices"),
     Target("request", "one request after the other; each finds an empty main chunk"),
-    Target("tape", "the decoder of tapes itself, in C", engines=("libfuzzer", "afl", "replay")),
+    Target("tape", "the decoder of tapes itself, in C", engines=("libfuzzer", "afl", "replay", "library")),
     Target("text", "the reader of the text form (.zmm)", "bytes", PYTHON),
     Target("tape-file", "the reader of tapes (.tape), bare ones too", "bytes", PYTHON),
     Target("trace", "the reader of recorded traces (.bin, .bin.gz)", "bytes", PYTHON),

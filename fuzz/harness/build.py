@@ -66,6 +66,13 @@ class Engine:
     parts: tuple[str, ...] = ()
     link: tuple[str, ...] = ()
 
+    @property
+    def is_library(self) -> bool:
+        """Whether Python loads what is built."""
+        return "-shared" in self.link
+
+
+_NO_COMPILER: Final = "a C compiler is needed (Debian: apt-get install gcc libc6-dev)"
 
 ENGINES: Final[dict[str, Engine]] = {
     "libfuzzer": Engine(
@@ -92,13 +99,15 @@ ENGINES: Final[dict[str, Engine]] = {
         "Atheris drives code that clang has compiled (Debian: apt-get install clang-19)",
         "ZMM_ENGINE_ATHERIS",
         _COUNTERS,
-        (),
+        ("mutate",),
         ("-shared",),
     ),
+    # For Python without an engine: tests.
+    "library": Engine("-library", ("cc", "gcc", "clang"), _NO_COMPILER, "", (), ("mutate",), ("-shared",)),
     "replay": Engine(
         "-replay",
         ("cc", "gcc", "clang"),
-        "a C compiler is needed (Debian: apt-get install gcc libc6-dev)",
+        _NO_COMPILER,
         "",
         (),
         ("replay",),
@@ -136,7 +145,9 @@ def _headers_digest(core: Path) -> bytes:
 
 
 def _run(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # AFL++ reads the list of what not to count from here.
+    environment = dict(os.environ, AFL_LLVM_DENYLIST=str(_HARNESS / "uncounted.txt"), AFL_QUIET="1")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
         raise BuildError(f"`{' '.join(command)}` failed: {lines[0] if lines else done.returncode}")
@@ -171,8 +182,8 @@ class _Job:
     def common(self) -> list[str]:
         """The flags of every object."""
         flags = [*_COMMON, *self.flags, f"-DZMM_LEVEL={self.level}"]
-        if self.engine == "atheris":
-            flags += ["-fPIC", "-fvisibility=hidden"]
+        if self.how.is_library:
+            flags += ["-fPIC", "-fvisibility=hidden", "-DZMM_HARNESS_LIBRARY=1"]
         return flags + ([f"-D{self.how.define}=1", "-DZMM_MUTATOR_HAS_TARGET=1"] if self.how.define else [])
 
     def sanitizers(self) -> list[str]:
@@ -212,6 +223,13 @@ def _link(compiler: str, parts: Sequence[Path], flags: Sequence[str], path: Path
     return path
 
 
+def _compiler_of(job: _Job, source: Path, compiler: str) -> str:
+    """AFL++'s compiler counts whatever it compiles: it is given the core alone."""
+    if job.engine != "afl" or job.sanitize or source.name == "core.c":
+        return compiler
+    return find_compiler(ENGINES["replay"])
+
+
 def _make(job: _Job) -> Path:
     """Compiles and links the C of one job."""
     compiler = find_compiler(job.how)
@@ -219,9 +237,13 @@ def _make(job: _Job) -> Path:
     objects.mkdir(parents=True, exist_ok=True)
     salt = _headers_digest(job.core)
     with ThreadPoolExecutor(max_workers=2) as pool:
-        parts = list(pool.map(lambda one: _compile(compiler, one[0], one[1], objects, salt), job.sources()))
+        parts = list(
+            pool.map(
+                lambda one: _compile(_compiler_of(job, one[0], compiler), one[0], one[1], objects, salt), job.sources()
+            )
+        )
     name = executable_name(job.target, job.engine, sanitize=job.sanitize)
-    path = job.folder / (f"lib{name}.so" if job.engine == "atheris" else name)
+    path = job.folder / (f"lib{name}.so" if job.how.is_library else name)
     flags = [*job.sanitizers(), *job.flags, *job.how.link]
     return _link(compiler, parts, flags, path, objects)
 

@@ -2,6 +2,7 @@
 #ifndef ZMM_HARNESS_H
 #define ZMM_HARNESS_H
 
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -50,6 +51,8 @@ extern bool play_with_digests;
 void play_prepare(void);
 /* Performs a tape up to the end of its budget, judging every row. False when the target does not want it. */
 bool play_tape(const uint8_t *body, size_t byte_count, struct play *play);
+/* Judges rows that were made elsewhere as if this tape had made them here. */
+void play_rows(const uint8_t *body, size_t byte_count, const struct row *rows, size_t row_count);
 
 /* ---- reporting ---------------------------------------------------------------------------------------------------- */
 
@@ -59,6 +62,9 @@ extern size_t running_number;
 
 /* One line on stderr, "zmm-fuzz: RULE: step N (word): ...", then abort. */
 __attribute__((format(printf, 2, 3))) _Noreturn void report(const char *rule, const char *format, ...);
+
+/* From now on reports go to a text and back to where `back` was set; NULL: to stderr and the end, as usual. */
+void report_to(char *text, size_t text_bytes, jmp_buf *back);
 
 /* ---- the shadow model: the rules of model/rules.py that one row after the other can show --------------------------- */
 

@@ -49,12 +49,27 @@ static const char *word_of(const struct step *step) {
     return step->op < 16 ? words[step->op] : step->op == STEP_OPEN ? "open" : "close";
 }
 
+static char *report_text;
+static size_t report_bytes;
+static jmp_buf *report_back;
+
+void report_to(char *text, size_t text_bytes, jmp_buf *back) {
+    report_text = text;
+    report_bytes = text_bytes;
+    report_back = back;
+}
+
 void report(const char *rule, const char *format, ...) {
     char text[512];
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    if (report_back != NULL) {
+        (void)snprintf(report_text, report_bytes, "%s: step %zu (%s): %s", rule, running_number, word_of(running_step),
+                       text);
+        longjmp(*report_back, 1);
+    }
     (void)fprintf(stderr, "\nzmm-fuzz: %s: step %zu (%s): %s\n", rule, running_number, word_of(running_step), text);
     (void)fflush(stderr);
     abort();
@@ -93,15 +108,10 @@ static void number_labels(size_t step_count, size_t label_count) {
     }
 }
 
-/* A child for each step of misuse would cost a thousand plays: such steps are left out. */
-static size_t leave_misuse_out(size_t step_count) {
-    size_t kept = 0;
-    for (size_t index = 0; index < step_count; index++) {
-        if (steps[index].op < STEP_MISUSE_FREE_FREED || steps[index].op > STEP_MISUSE_WRITE_FREED) {
-            steps[kept++] = steps[index];
-        }
-    }
-    return kept;
+/* A child for each step of misuse would cost a thousand plays: tapes that may have any are not played. */
+static bool has_misuse(const uint8_t *body, size_t byte_count) {
+    enum { FLAG_MISUSE = 64 };
+    return byte_count > 0 && (body[0] & FLAG_MISUSE) != 0;
 }
 
 /* ---- one play ------------------------------------------------------------------------------------------------------------- */
@@ -256,11 +266,10 @@ void play_prepare(void) {
 }
 
 bool play_tape(const uint8_t *body, size_t byte_count, struct play *play) {
-    if (byte_count > TAPE_BYTES_MAX) {
+    if (byte_count > TAPE_BYTES_MAX || has_misuse(body, byte_count)) {
         return false;
     }
     struct tape tape = tape_decode(body, byte_count, steps, (uint8_t *)text_area);
-    tape.step_count = leave_misuse_out(tape.step_count);
     if (harness_target.wants != NULL && !harness_target.wants(steps, tape.step_count)) {
         return false;
     }
@@ -281,4 +290,21 @@ bool play_tape(const uint8_t *body, size_t byte_count, struct play *play) {
     *play =
         (struct play){.steps = steps, .rows = rows, .step_count = tape.step_count, .played = count, .is_new = is_new};
     return true;
+}
+
+void play_rows(const uint8_t *body, size_t byte_count, const struct row *given, size_t row_count) {
+    static const struct step closing = {.op = STEP_CLOSE, .label = UINT32_MAX};
+    struct tape tape = tape_decode(body, byte_count, steps, (uint8_t *)text_area);
+    number_labels(tape.step_count, tape.label_count);
+    for (running_number = 0; running_number < row_count; running_number++) {
+        bool closes = running_number == tape.step_count;
+        running_step = closes ? &closing : &steps[running_number];
+        if (running_number == 0) {
+            shadow_open(running_step, &given[0], harness_target.php);
+        } else if (!closes) {
+            shadow_step(running_step, &given[running_number]);
+        } else {
+            shadow_close(&given[running_number]);
+        }
+    }
 }

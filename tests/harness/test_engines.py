@@ -1,0 +1,179 @@
+"""Engines: each builds, plays, finds bugs that were planted, and keeps the input that shows them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from zmm_fuzz.harness import TARGETS
+from zmm_fuzz.harness.build import BuildError, build, build_mutator
+from zmm_fuzz.tape import decode
+
+NATIVE = Path(__file__).resolve().parents[2] / "fuzz" / "native" / "harness"
+FLAGS = ("-max_len=128", "-seed=1", "-rss_limit_mb=4096", "-print_final_stats=1")
+# Found by rules that C can judge, in seconds. The rest is for the Python models, and for the nightly run.
+NATIVE_FINDS = {
+    "calloc_leaves_the_last_bytes": "ABS-12",
+    "missed_peak": "ABS-14",
+    "limit_refuses_equality": "ABS-5",
+    "lost_chunk": "ABS-26",
+}
+
+SLOWER = {"missed_peak", "limit_refuses_equality"}
+
+
+def fuzz(path: Path, *arguments: object, seconds: int = 120) -> subprocess.CompletedProcess[str]:
+    """Run an executable of the harness as a person would."""
+    command = [str(path), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
+
+
+def rule_of(said: str) -> str:
+    """The rule that the harness names."""
+    found = re.search(r"^zmm-fuzz: ([A-Z]+(?:-[A-Z0-9]+)?): ", said, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def test_the_table_names_every_target() -> None:
+    """A file in targets/ is a row of the table, under the same name; nobody else says that C is there."""
+    files = {path.stem for path in (NATIVE / "targets").glob("*.c")}
+
+    assert {name for name, target in TARGETS.items() if "libfuzzer" in target.engines} == files
+    for name in files:
+        assert f'.name = "{name}"' in (NATIVE / "targets" / f"{name}.c").read_text()
+        assert (".php = true" in (NATIVE / "targets" / f"{name}.c").read_text()) == (TARGETS[name].edition == "php-8.2")
+
+
+@pytest.mark.parametrize("target", [name for name, one in TARGETS.items() if "replay" in one.engines])
+def test_every_target_plays_without_an_engine(target: str, folder: Path, tmp_path: Path) -> None:
+    """Built with the system's compiler, warnings being errors; a folder of tapes is played whole."""
+    flags = ("-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wstrict-prototypes")
+    path = build(target, folder=folder / "strict", engine="replay", flags=flags)
+    for number in range(20):
+        (tmp_path / f"{number}.tape").write_bytes(bytes((8, 226, *range(number * 9 % 200, number * 9 % 200 + 40))))
+    done = fuzz(path, tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "zmm-fuzz: 20 files played, none breaks a rule\n")
+
+
+def test_libfuzzer_plays_and_grows_a_corpus(folder: Path, tmp_path: Path, needs_engine: Callable[[str], None]) -> None:
+    """Twenty thousand plays: no rule is broken, edges and features are found, the corpus is tapes."""
+    needs_engine("libfuzzer")
+    path = build("heap", folder=folder)
+    done = fuzz(path, *FLAGS, "-runs=20000", tmp_path)
+    corpus = list(tmp_path.iterdir())
+
+    assert (done.returncode, rule_of(done.stderr)) == (0, "")
+    assert len(corpus) > 200
+    assert max(len(decode(file.read_bytes()).operations) for file in corpus) > 10
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.nightly] if name in SLOWER else []) for name in NATIVE_FINDS]
+)
+def test_libfuzzer_finds_planted_bugs(
+    name: str,
+    folder: Path,
+    tmp_path: Path,
+    planted_core: Callable[[str], Path],
+    needs_engine: Callable[[str], None],
+) -> None:
+    """By the rule that says it, and the input that is kept shows it again."""
+    needs_engine("libfuzzer")
+    path = build("heap", folder=folder / name, core=planted_core(name))
+    done = fuzz(path, *FLAGS, "-runs=2000000", f"-artifact_prefix={tmp_path}/")
+    assert (done.returncode, rule_of(done.stderr)) == (77, NATIVE_FINDS[name])
+
+    crash = next(tmp_path.glob("crash-*"))
+    replay = build("heap", folder=folder / name, engine="replay", core=planted_core(name))
+    assert rule_of(fuzz(replay, crash).stderr) == NATIVE_FINDS[name]
+    assert fuzz(build("heap", folder=folder, engine="replay"), crash).returncode == 0
+
+
+def test_sanitizers_watch_a_play(folder: Path, tmp_path: Path, needs_engine: Callable[[str], None]) -> None:
+    """The twin with ASan and UBSan plays as well, and says nothing."""
+    needs_engine("libfuzzer")
+    path = build("heap", folder=folder, sanitize=True)
+    done = fuzz(path, *FLAGS, "-runs=2000", tmp_path)
+
+    assert (done.returncode, rule_of(done.stderr)) == (0, "")
+
+
+def test_python_drives_and_the_models_judge(
+    folder: Path,
+    tmp_path: Path,
+    planted_core: Callable[[str], Path],
+    needs_engine: Callable[[str], None],
+) -> None:
+    """A bug that only the exact model sees: the harness' own rules are all kept."""
+    needs_engine("atheris")
+    path = build("heap", folder=folder / "free_list_order", engine="atheris", core=planted_core("free_list_order"))
+    done = fuzz(path, *FLAGS, "-runs=100000", f"-artifact_prefix={tmp_path}/")
+
+    assert done.returncode == 77, done.stderr[-2000:]
+    assert rule_of(done.stderr) == "EXACT-PLACE"
+    assert list(tmp_path.glob("crash-*"))
+
+
+def test_python_starts_itself_again(folder: Path, tmp_path: Path, needs_engine: Callable[[str], None]) -> None:
+    """-merge and -fork start the script anew, which may silently do nothing: here corpora grow."""
+    needs_engine("atheris")
+    path = build("heap", folder=folder, engine="atheris")
+    seeds, merged, forked = (tmp_path / name for name in ("seeds", "merged", "forked"))
+    for one in (seeds, merged, forked):
+        one.mkdir()
+    for number in range(30):
+        (seeds / str(number)).write_bytes(bytes((0, 0, 8 * number, 0x10, 128 + number, 8)))
+    done = fuzz(path, "-merge=1", merged, seeds)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 1 < len(list(merged.iterdir())) <= 30
+
+    done = fuzz(path, "-fork=1", "-max_total_time=4", "-max_len=64", f"-artifact_prefix={tmp_path}/", forked, merged)
+    assert len(list(forked.iterdir())) > 30, done.stderr[-2000:]
+    assert not list(tmp_path.glob("crash-*"))
+
+
+def test_afl_plays(folder: Path, tmp_path: Path, needs_engine: Callable[[str], None]) -> None:
+    """AFL++ in persistent mode, with our mutator: it finds paths, and no crash."""
+    needs_engine("afl")
+    path = build("heap", folder=folder, engine="afl")
+    seeds = tmp_path / "seeds"
+    seeds.mkdir()
+    (seeds / "one").write_bytes(b"\x00\x00\x28\x10\x60\x08")
+    environment = dict(
+        os.environ,
+        AFL_CUSTOM_MUTATOR_LIBRARY=str(build_mutator(folder)),
+        AFL_SKIP_CPUFREQ="1",
+        AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES="1",
+        AFL_NO_AFFINITY="1",
+        AFL_NO_UI="1",
+    )
+    command = ["afl-fuzz", "-V", "3", "-i", str(seeds), "-o", str(tmp_path / "out"), "--", str(path)]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, errors="replace", timeout=120, check=False
+    )
+    statistics = (tmp_path / "out" / "default" / "fuzzer_stats").read_text()
+
+    assert int(re.search(r"corpus_count\s*: (\d+)", statistics)[1]) > 20, done.stdout[-2000:]  # type: ignore[index]
+    assert re.search(r"saved_crashes\s*: 0\b", statistics)
+
+
+@pytest.mark.parametrize("arguments", [{"target": "nonsense"}, {"target": "text", "engine": "libfuzzer"}])
+def test_what_cannot_be_built_is_said_in_one_line(arguments: dict[str, str], tmp_path: Path) -> None:
+    """An unknown target, and an engine that a target has not got: the line lists what there is."""
+    with pytest.raises(BuildError, match=r"there are: .*heap") as caught:
+        build(arguments["target"], folder=tmp_path, engine=arguments.get("engine", "libfuzzer"))
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_compiler_is_said_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to install, not a traceback."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(BuildError, match="apt-get install clang-19"):
+        build("heap", folder=tmp_path)
