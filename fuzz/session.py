@@ -255,6 +255,8 @@ class Session:
             process.kill()
         return process.wait()
 
+    process_number = property(lambda self: self._process.pid if self._process else 0, doc="The process's, 0 for none.")
+
     # ---- calls -----------------------------------------------------------------------------------------------
 
     def perform(self, steps: bytes, texts: bytes = b"") -> Reply:
@@ -368,14 +370,12 @@ class Session:
                 now = (self._read(_PROGRESS), self._read(_BURST_PROGRESS))
                 if now == progress:
                     return None
-                progress = now
-                deadline = time.monotonic() + patience_seconds
+                progress, deadline = now, time.monotonic() + patience_seconds
 
     def _death(self, first_step: int) -> Death:
         """Ends what is left of the process and says how it died."""
         process = self._process
-        step = first_step + self._read(_PROGRESS)
-        burst_step = self._read(_BURST_PROGRESS)
+        step, burst_step = first_step + self._read(_PROGRESS), self._read(_BURST_PROGRESS)
         hung = False
         if process is not None and process.poll() is None:
             # The reply pipe closes a moment before the process can be waited for.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from . import counter_rules, misuse_rules  # noqa: F401 -- they enter their rules
 from .accounting import TRIM_BYTES_MAX, WAITING_BYTES_MAX, Accounting, huge_bytes, may_be_huge, most_bytes
 from .exact import LABELS_MAX, STRNDUP_LENGTH_ABSURD, WRITE_BYTES_MAX
-from .ledger import Ledger
+from .ledger import Ledger, Unwatched
 from .op import Operation, Settings
 from .outcome import DONE, REFUSED_LIMIT, REFUSED_SYSTEM, SKIPPED, STATUS_WORDS, Row
 from .rules import (
@@ -43,6 +43,7 @@ class AbstractHeap:
             apply as far as they speak of it.
         edition: ``"php-8.2"`` excuses what PHP 8.2 is known to get wrong without harm
             (DIVERGENCES.md), ``"zmm"`` excuses nothing.
+        without: numbers of rules that are switched off, to show what only they see.
 
     ``open``, ``step`` and ``close`` each take a row (a plain tuple in the order of ``Row`` will do)
     and answer None or the first rule that it breaks.  After a violation the state is no longer
@@ -60,6 +61,7 @@ class AbstractHeap:
         "_predicates",
         "_quiet",
         "_waiting_bytes",
+        "_without",
         "asked",
         "block",
         "counters",
@@ -80,8 +82,16 @@ class AbstractHeap:
         "waiting_bytes",
     )
 
-    def __init__(self, settings: Settings, accounting: Accounting, edition: str = "php-8.2") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        accounting: Accounting,
+        edition: str = "php-8.2",
+        *,
+        without: frozenset[str] = frozenset(),
+    ) -> None:
         self.settings = settings
+        self._without = without
         self.counters = accounting is not Accounting.NONE
         self.own = accounting is Accounting.OWN
         self.trim_bytes = TRIM_BYTES_MAX if self.own else 0
@@ -100,8 +110,11 @@ class AbstractHeap:
         self.overhead = 0
         self.lost = 0
         self._blocks: dict[int, tuple[int, int, int]] = {}
-        self._ledger = Ledger()
-        rules = {word: rules_for(word, accounting) for word in EVERYWHERE}
+        self._ledger = Unwatched() if "ABS-11" in without else Ledger()
+        rules = {
+            word: tuple(rule for rule in rules_for(word, accounting) if rule.number not in without)
+            for word in EVERYWHERE
+        }
         self._predicates = {
             word: tuple((rule.number, rule.predicate) for rule in spoken) for word, spoken in rules.items()
         }

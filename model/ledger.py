@@ -97,3 +97,18 @@ class Ledger:
         if index and self._ends[starts[index - 1]] > place:
             return starts[index - 1]
         return None
+
+
+class Unwatched(Ledger):
+    """A ledger that keeps nothing and finds nothing: for showing what only the ledger sees."""
+
+    __slots__ = ()
+
+    def enter(self, place: int, block_bytes: int) -> int | None:
+        """Accepts every block."""
+        del place, block_bytes
+        return None
+
+    def leave(self, place: int) -> None:
+        """Knows of none."""
+        del place

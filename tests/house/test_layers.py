@@ -177,6 +177,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "faults.*",
         # worst cases
         "worst.*",
+        # the measure of the suite itself
+        "mutate.*",
         # coverage-guided fuzzing
         *("harness", "harness.opinion", "harness.readers", "harness.drive", "harness.build"),
         # campaigns

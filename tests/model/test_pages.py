@@ -161,3 +161,12 @@ def test_a_run_never_spans_chunks(make: Make) -> None:
     first, second = heap.alloc(0, FULL), heap.alloc(1, FULL)
     assert (first.mapping, first.offset, second.mapping, second.offset) == (0, PAGE, 1, PAGE)
     assert second.real_size == 2 * CHUNK
+
+
+def test_image_tells_runs_as_they_are(make: Make) -> None:
+    """A large run with its pages, a run of slots with its bin's."""
+    heap = make()
+    heap.alloc(0, 320)
+    heap.alloc(1, 3 * PAGE)
+    runs = heap.heap.image().chunks[0].runs
+    assert [(run.page_index, run.pages, run.bin_index) for run in runs] == [(1, 5, 16), (6, 3, None)]

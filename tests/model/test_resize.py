@@ -242,3 +242,12 @@ def test_copying_more_than_fits_is_undefined_in_php(make: Make) -> None:
     heap.alloc(2, 5000)
     heap.do("realloc2", 2, 100, 113)
     assert heap.heap.hazard is not None
+
+
+def test_copying_more_than_there_was_is_defined(make: Make) -> None:
+    """A block that grows is copied whole, whatever the copy size says."""
+    heap = make()
+    heap.alloc(1, 5000)
+    heap.alloc(2, 5000)
+    heap.do("realloc2", 1, 9000, 100_000)
+    assert heap.heap.hazard is None

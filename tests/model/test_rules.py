@@ -333,7 +333,7 @@ def test_a_heap_that_did_not_open_must_skip_everything() -> None:
     assert heap.step(BLOCK, Row(SKIPPED)) is None
     violation = heap.step(BLOCK, Row(DONE))
     assert violation is not None
-    assert violation.rule == "ABS-2"
+    assert (violation.rule, violation.expected, violation.actual) == ("ABS-2", "skipped", "done")
     assert heap.close(Row(SKIPPED)) is None
 
 

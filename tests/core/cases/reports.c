@@ -109,7 +109,7 @@ CASE_AT_RELEASE(reports_name_the_block_an_address_lies_in) {
     REPORT_OF(zmm_heap_free(heap, slot + 8));
     EXPECT(seen_report.block == slot && seen_report.block_is_live && seen_report.bin_index == 2);
     EXPECT_IN_REPORT("the address lies inside a slot");
-    EXPECT_IN_REPORT("8 bytes behind its start");
+    EXPECT_IN_REPORT("page 1, slot 0 of bin 2; the address is 8 bytes behind its start");
     REPORT_OF(zmm_heap_free(heap, slot + 24 * 9));
     EXPECT(!seen_report.block_is_live && seen_report.slot_index == 9);
     EXPECT_IN_REPORT("a double free");
@@ -117,6 +117,7 @@ CASE_AT_RELEASE(reports_name_the_block_an_address_lies_in) {
     EXPECT_IN_REPORT("behind the last slot of its run");
     REPORT_OF(zmm_heap_free(heap, large + 5000));
     EXPECT(seen_report.block == large && seen_report.block_bytes == 12288);
+    EXPECT_EQUAL(seen_report.page_index, page_of(heap, large)); /* the block's first, not the address's own */
     EXPECT_IN_REPORT("inside a large block");
     REPORT_OF(zmm_heap_free(heap, large + 20000));
     EXPECT_IN_REPORT("the page is free");

@@ -1,0 +1,114 @@
+"""`zmm mutate`: mistakes are one line, and boards say what they know in every form."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from zmm_fuzz.mutate.html import to_html
+from zmm_fuzz.mutate.record import (
+    AblationRow,
+    DetectionRow,
+    MutantRow,
+    MutateRecord,
+    decode,
+    encode,
+    make_board,
+)
+from zmm_fuzz.mutate.show import to_markdown, tower_lines
+
+
+def zmm(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "zmm_fuzz", "mutate", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--tier", "nonsense"), "unknown tier 'nonsense'"),
+        (("--level", "other"), "unknown level 'other'"),
+        (("--source", "/nowhere"), "name the tree with --source"),
+        (("--time-budget", "soon"), "is not a duration"),
+        (("--page", "out.md"), "--page needs the JSON of a run"),
+        (("--survivors", "pyproject.toml"), ""),
+    ],
+)
+def test_mistake_is_one_line(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    """The thing and the remedy, exit code 2, no traceback."""
+    if not said:
+        file = tmp_path / "survivors.toml"
+        file.write_text("[[survivor]]\nkey = 'x'\n")
+        arguments, said = ("--survivors", str(file)), "entry 1"
+    done = zmm(*arguments)
+    assert done.returncode == 2, done.stdout
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def row(number: int, status: str, **more: object) -> MutantRow:
+    base = MutantRow(f"key{number}", "core", "zmm/core/gc.c", "gc_bin", number, "a < b", "a | b", "bound", status)
+    return msgspec.structs.replace(base, **more)
+
+
+def record() -> MutateRecord:
+    rows = [
+        row(1, "killed", tier="lockstep", rule="EXACT-GC", seconds=0.5, operations=40, budget_seconds=60.0),
+        row(2, "killed", tier="cases", rule="CASE-x", seconds=12.0, budget_seconds=60.0),
+        row(3, "survived", seconds=60.0, budget_seconds=60.0),
+        row(4, "equivalent", reason="nobody can see it"),
+        row(5, "invalid"),
+    ]
+    board = make_board("core", 100, rows, 60.0, set())
+    return MutateRecord(
+        1, "fail", "1 survivors without a reason", "1.0", "release", 0, 100.0, 60.0, [board], [rows[2]],
+        [DetectionRow("key1", "a story", 20, 19, 10, 40, 90, 0.1, 0.5, 0.9)],
+        [AblationRow("ABS-1", "A sentence.", "a slip", "rule"), AblationRow("USE-9", "Another.", "", "invariant")],
+        rows, {"jobs": "1"},
+    )  # fmt: skip
+
+
+def test_board_counts_by_budget_and_tier() -> None:
+    """Kills count for a budget when they were as quick; equivalent and invalid ones count nowhere."""
+    board = record().towers[0]
+    assert [(one.seconds, one.killed, one.of) for one in board.by_budget] == [(10.0, 1, 3), (60.0, 2, 3)]
+    assert (board.unique, board.killed, board.equivalent, board.unexplained, board.invalid) == (4, 2, 1, 1, 1)
+    assert board.by_operator == {"bound": (2, 3)}
+    assert any("within 60 s: 2 of 3, 66.7 %" in line.replace("66.7%", "66.7 %") for line in tower_lines(board))
+
+
+def test_record_survives_json() -> None:
+    """What is written is read back the same, and begins with the schema and the status."""
+    data = encode(record())
+    assert decode(data) == record()
+    assert list(msgspec.json.decode(data))[:2] == ["schema", "status"]
+
+
+def test_page_and_html_tell_the_same() -> None:
+    """Rates, survivors, detection and the rule without a bug stand in both; code is quoted for tables."""
+    page = to_markdown([record()], "zmm mutate")
+    html = to_html(record()).decode()
+    for text in ("66.7", "key3", "a slip", "a story", "USE-9"):
+        assert text in page
+        assert text in html
+    assert "| **none** |" in page
+    assert "a \\| b" in page
+    assert "<script" not in html
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+def test_small_run_from_begin_to_end(tmp_path: Path) -> None:
+    """Two mutants of each tower: a status, a board, and nothing left behind; a second run takes the results over."""
+    for option in ("--core", "--model", "--api"):
+        out = tmp_path / f"{option}.json"
+        arguments = (option, "--sample", 2, "--time-budget", "10s", "--jobs", 1, "--resume", tmp_path, "--json", out)
+        done = zmm(*arguments)
+        assert done.returncode in (0, 1), done.stderr
+        first = decode(out.read_bytes())
+        assert first.towers[0].unique == 2
+        assert zmm(*arguments).returncode == done.returncode
+        assert decode(out.read_bytes()).towers[0].killed == first.towers[0].killed
