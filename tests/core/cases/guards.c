@@ -17,6 +17,7 @@ CASE_WITH_GUARDS(written_page_words_panic) {
     }
     char *const large = pages_of(heap, 3);
     const page_word small_words[] = {page_word_small(heap->id, 30, 0), page_word_small(heap->id + 1, 22, 0),
+                                     page_word_small(heap->id - 1, 22, 0), /* neither above nor below is the own one */
                                      *word_at(heap, slot) | PAGE_WORD_LARGE, *word_at(heap, slot) | PAGE_WORD_TINY};
     for (size_t index = 0; index < sizeof(small_words) / sizeof(small_words[0]); index++) {
         EXPECT_PANIC(PAGE_MAP, *word_at(heap, slot) = small_words[index]; zmm_heap_free(heap, slot));
@@ -28,6 +29,7 @@ CASE_WITH_GUARDS(written_page_words_panic) {
     }
     EXPECT_PANIC("not a live slot", *word_at(heap, large) |= PAGE_WORD_WAITING; zmm_heap_free(heap, large));
     EXPECT_PANIC(PAGE_MAP, *word_at(heap, large) = page_word_large(heap->id + 1, 3); zmm_heap_free(heap, large));
+    EXPECT_PANIC(PAGE_MAP, *word_at(heap, large) = page_word_large(heap->id - 1, 3); zmm_heap_free(heap, large));
     EXPECT_PANIC(PAGE_MAP, *word_at(heap, large) = page_word_large(heap->id + 1, 3); zmm_heap_gc(heap));
     EXPECT_PANIC(PAGE_MAP, *word_at(heap, large) = page_word_large(heap->id, 0); zmm_heap_gc(heap));
 }
