@@ -123,6 +123,14 @@ class _Maker:
             self.live += self.kept
             self.kept = []
         made, last = self.made, self.last
+        if draws.chance(8):
+            # The same block again and again: nothing else reaches what counts how often something happens.
+            size, label = self.pool[draws.below(len(self.pool))], self.fresh()
+            for _ in range(min(2 + draws.below(8), (last - len(made)) // 2)):
+                self.add("alloc", label, size)
+                self.add("free", label)
+            self.spare.append(label)
+            return
         for r in draws.words(min(16 << draws.below(5), last - len(made))):
             words[table[r & 511]](r)
             if len(made) >= last:

@@ -123,7 +123,11 @@ class _Maker:
         self.next_label = 0
 
     def operations(self, length: int) -> tuple[Operation, ...]:
-        return tuple(self.operation() for _ in range(length))
+        # Often chunks that are full, or nearly: what concerns several chunks begins there.
+        full = self.draws.below(5) if self.draws.chance(3) else 0
+        left = self.draws.below(3) * PAGE_BYTES
+        made = [Operation("alloc", self.fresh(), LARGE_BYTES_MAX - left) for _ in range(min(full, length))]
+        return (*made, *(self.operation() for _ in range(length - len(made))))
 
     def operation(self) -> Operation:
         word = self.words[self.draws.below(len(self.words))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ SHRINK_SECONDS = 20.0
 # Runs of each fault: what is left to chance shows itself in some of them.
 _FAULT_RUNS = 4
 _GOAL_NEVER = 1 << 62
+# On a busy machine a hunt may take this many times its seconds on the clock.
+_PATIENCE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +34,45 @@ class Catch:
     """
     What came of one hunt: ``rule`` is empty when the bug was not found in time.
 
-    ``operations`` were performed and ``seconds`` passed up to the end of the batch in which it showed; shrinking took
-    ``shrink_seconds`` more and left a program of ``size`` operations (for the misuse catalogue: lines of the fault).
+    ``operations`` were performed up to the end of the batch in which it showed; that took ``seconds`` of processor time
+    (this process and the target's), which a busy machine does not stretch, and ``wall_seconds`` on the clock. Shrinking
+    took ``shrink_seconds`` more (on the clock, as its budget is) and left a program of ``size`` operations (for the
+    misuse catalogue: lines of the fault).
     """
 
     seed: int
     rule: str
     operations: int
     seconds: float
+    wall_seconds: float = 0.0
     size: int = 0
     shrink_seconds: float = 0.0
     program: str = ""
+
+
+class _GivenUp(Exception):
+    """The time is over."""
+
+
+class Stopwatch:
+    """Processor time of this process and of the children it has waited for, and time on the clock."""
+
+    def __init__(self) -> None:
+        self._processor = _processor_seconds()
+        self._wall = time.monotonic()
+
+    def processor(self) -> float:
+        """Seconds of processor time since the beginning."""
+        return _processor_seconds() - self._processor
+
+    def wall(self) -> float:
+        """Seconds on the clock since the beginning."""
+        return time.monotonic() - self._wall
+
+
+def _processor_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 class _Found(Exception):
@@ -54,11 +85,12 @@ def hunt_tier(patch: Patch, library: Path, seed: int, seconds: float = SECONDS_M
     """
     Run the tier of a patch on its library, in this process and as one worker, until a fitting rule is broken.
 
-    :param seconds: after which the hunt is given up.
+    :param seconds: of processor time after which the hunt is given up.
     """
     task = Task(f"zmm:{library}", EDITION, seed=seed, jobs=1)
     operations = 0
-    begin = time.monotonic()
+    watch = Stopwatch()
+    rule, found_one = "", None
 
     def receive(message: object) -> None:
         nonlocal operations
@@ -67,17 +99,19 @@ def hunt_tier(patch: Patch, library: Path, seed: int, seconds: float = SECONDS_M
             fitting = [one for one in message.findings if one.divergence.rule in patch.caught_by and one.alone]
             if fitting:
                 raise _Found(min(fitting, key=lambda one: len(one.program)))
+            if watch.processor() > seconds:
+                raise _GivenUp
 
     try:
-        while time.monotonic() - begin < seconds:
+        while watch.processor() < seconds and watch.wall() < seconds * _PATIENCE:
             # A worker ends after a few findings that do not fit; the next one looks at other programs.
-            left = seconds - (time.monotonic() - begin)
-            _work(patch.tier, task, receive, left)
+            _work(patch.tier, task, receive, seconds * _PATIENCE)
             task = Task(task.target, EDITION, seed=task.seed + 1_000_000, jobs=1)
     except _Found as found:
-        catch = Catch(seed, found.finding.divergence.rule, operations, time.monotonic() - begin)
-        return catch, found.finding
-    return Catch(seed, "", operations, time.monotonic() - begin), None
+        rule, found_one = found.finding.divergence.rule, found.finding
+    except _GivenUp:
+        pass
+    return Catch(seed, rule, operations, watch.processor(), watch.wall()), found_one
 
 
 def _work(tier: str, task: Task, receive: Send, seconds: float) -> None:
@@ -99,7 +133,7 @@ def hunt_faults(patch: Patch, library: Path, sound: Path, seed: int) -> Catch:
 
     :param sound: the library without the bug, at the same level.
     """
-    begin = time.monotonic()
+    watch = Stopwatch()
     faults = [fault for fault in load_catalogue() if fault.id in patch.caught_by]
     lines = {fault.id: len(fault.sequence.strip().splitlines()) for fault in faults}
     with Subjects() as subjects:
@@ -110,11 +144,10 @@ def hunt_faults(patch: Patch, library: Path, sound: Path, seed: int) -> Catch:
         if cell.share(AT_ONCE) < before.share(AT_ONCE) or cell in columns[1].broken_promises()
     ]
     worse.sort(key=lines.__getitem__)
-    seconds = time.monotonic() - begin
     operations = sum(lines.values())
     if not worse:
-        return Catch(seed, "", operations, seconds)
-    return Catch(seed, worse[0], operations, seconds, lines[worse[0]])
+        return Catch(seed, "", operations, watch.processor(), watch.wall())
+    return Catch(seed, worse[0], operations, watch.processor(), watch.wall(), lines[worse[0]])
 
 
 def hunt(
@@ -132,7 +165,7 @@ def hunt(
     catch, finding = hunt_tier(patch, library, seed)
     if finding is None or shrink_seconds <= 0:
         return catch, finding
-    begin = time.monotonic()
+    watch = Stopwatch()
     shrunk = shrink_finding(finding, shrink_seconds)
-    seconds = time.monotonic() - begin
-    return replace(catch, size=len(shrunk.program), shrink_seconds=seconds, program=write_text(shrunk.program)), shrunk
+    text = write_text(shrunk.program)
+    return replace(catch, size=len(shrunk.program), shrink_seconds=watch.wall(), program=text), shrunk
