@@ -20,8 +20,9 @@ The page is made by `ci/truth page` from the heads of the patches (`tests/truth/
 How to read a row. *Found by* is the tier, or `faults` for the misuse catalogue, and the rules (or faults) one of which
 speaks. *Hunts* are the seeds with which it was found, of those tried. *Seconds* are the median and the 95th percentile
 of the processor time of one worker and its target up to the catch, without shrinking (budget: 60); on an idle machine
-that is the time on the clock. *Operations* were performed up to then; a tier judges whole batches, so that nothing is found in less than one of them. *Reproducer* is the median size of
-the shrunk programs in operations (for the misuse catalogue: the lines of the fault).
+that is the time on the clock. *Operations* were performed up to then; a tier judges whole batches, so that nothing is
+found in less than one of them. *Reproducer* is the median size of the shrunk programs in operations (for the misuse
+catalogue: the lines of the fault).
 """
 
 

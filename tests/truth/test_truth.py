@@ -128,7 +128,7 @@ def test_sound_core_is_not_accused(folder: Path) -> None:
 def test_a_bug_that_is_not_found_counts_against_the_suite() -> None:
     """A miss is later than any budget; a bug found late at the 95th percentile, or missed once, is not good."""
     patch = TRUTH["php_gc_ignores_bin_0"]
-    hits = [Catch(seed, "EXACT-GC", 1000, 1.0, 3) for seed in range(20)]
+    hits = [Catch(seed, "EXACT-GC", 1000, 1.0, size=3) for seed in range(20)]
     assert figures(patch, hits).is_good
     assert figures(patch, hits).size_p50 == 3
     missed = figures(patch, [*hits, Catch(20, "", 5000, 2.0)])
@@ -145,8 +145,8 @@ def test_a_measurement_goes_on_where_it_was(folder: Path, tmp_path: Path) -> Non
     patch = TRUTH["mimalloc_double_free"]
     path = tmp_path / "catches.jsonl"
     catches = Catches(path)
-    catches.add(patch, Catch(0, "T13", 10, 1.0, 4))
-    catches.add(patch, Catch(1, "T13", 10, 1.0, 4))
+    catches.add(patch, Catch(0, "T13", 10, 1.0, size=4))
+    catches.add(patch, Catch(1, "T13", 10, 1.0, size=4))
     path.write_text(path.read_text()[:-20])
     again = Catches(path)
     assert [catch.seed for catch in again.of(patch)] == [0]
