@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import hashlib
 import importlib.util
 import os
 import random
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from zmm_fuzz.harness.build import ENGINES, BuildError, build, find_compiler
+from zmm_fuzz.truth.patch import read_patch
+from zmm_fuzz.truth.plant import replace_once
 
 ROOT = Path(__file__).resolve().parents[2]
-PLANTED = ROOT / "tests" / "planted"
 ROW_BYTES = 128
 
 
@@ -42,47 +44,47 @@ def needs_engine() -> Callable[[str], None]:
     return need
 
 
-def load_planted() -> ModuleType:
-    """Import tests/planted/build.py, which lies in no package."""
-    spec = importlib.util.spec_from_file_location("harness_planted_build", PLANTED / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+Change = tuple[str, str, str]  # a file below zmm/, an old passage, a new one
 
 
-@pytest.fixture(scope="session")
-def changed_core(folder: Path) -> Callable[[str, str, str, str], Path]:
-    """A copy of the core in which one passage is another one; the copy's name keeps its objects apart."""
-    planted = load_planted()
-
-    def change(name: str, file: str, old: str, new: str) -> Path:
-        home = folder / "cores" / name / "zmm"
+def core_with(folder: Path, name: str, changes: Sequence[Change]) -> Path:
+    """A copy of the core with passages exchanged; its name says what it is made of, so that workers may share it."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        home = Path(scratch) / "zmm"
         for part in ("core", "include"):
-            shutil.copytree(planted.ZMM / part, home / part, dirs_exist_ok=True)
-        path = home / file
-        path.write_text(planted.replace_once(path.read_text(), old, new))
-        return home / "core"
-
-    return change
+            shutil.copytree(ROOT / "zmm" / part, home / part)
+        for file, old, new in changes:
+            path = home / file
+            path.write_text(replace_once(path.read_text(), old, new))
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(home.rglob("*.[ch]"))))
+        kept = folder / f"{name}-{digest.hexdigest()[:12]}"
+        with contextlib.suppress(OSError):  # another worker was quicker
+            Path(scratch, "zmm").rename(kept)
+    return kept / "core"
 
 
 @pytest.fixture(scope="session")
-def planted_core(folder: Path) -> Callable[[str], Path]:
+def cores(folder: Path) -> Path:
+    """Where copies of the core lie."""
+    home = folder / "cores"
+    home.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+@pytest.fixture(scope="session")
+def changed_core(cores: Path) -> Callable[[str, str, str, str], Path]:
+    """A copy of the core in which one passage is another one."""
+    return lambda name, file, old, new: core_with(cores, name, [(file, old, new)])
+
+
+@pytest.fixture(scope="session")
+def planted_core(cores: Path) -> Callable[[str], Path]:
     """A copy of the core with a bug of tests/planted."""
-    planted = load_planted()
 
     def plant(name: str) -> Path:
-        patch = planted.read_patch(PLANTED / f"{name}.patch")
-        home = folder / "cores" / name / "zmm"
-        for part in ("core", "include"):
-            shutil.copytree(planted.ZMM / part, home / part, dirs_exist_ok=True)
-        for file, old, new in patch.hunks:
-            path = home.parent / file
-            path.write_text(planted.replace_once(path.read_text(), old, new))
-        return home / "core"
+        patch = read_patch(ROOT / "tests" / "planted" / f"{name}.patch")
+        changes = [(file.removeprefix("zmm/"), old, new) for file, old, new in patch.hunks]
+        return core_with(cores, name, changes)
 
     return plant
 

@@ -103,6 +103,31 @@ def test_sanitizers_watch_a_play(folder: Path, tmp_path: Path, needs_engine: Cal
     assert (done.returncode, rule_of(done.stderr)) == (0, "")
 
 
+def test_sanitizers_see_a_write_into_slack(
+    folder: Path,
+    tmp_path: Path,
+    changed_core: Callable[[str, str, str, str], Path],
+    needs_engine: Callable[[str], None],
+) -> None:
+    """A strdup that copies one byte too many, which no counter and no content shows: ASan knows whose byte it is."""
+    needs_engine("libfuzzer")
+    core = changed_core(
+        "copies_too_much",
+        "core/api.c",
+        "memcpy(copy, text, length_bytes + 1);",
+        "memcpy(copy, text, length_bytes + 2);",
+    )
+    tape = tmp_path / "tape"
+    tape.write_bytes(b"\x00\x06\x02ab\x06\x03abc")
+
+    watched = fuzz(build("heap", folder=folder / "copies_too_much", sanitize=True, core=core), tape)
+    assert "AddressSanitizer: use-after-poison" in watched.stderr
+    assert watched.returncode != 0
+
+    alone = fuzz(build("heap", folder=folder / "copies_too_much", engine="replay", core=core), tape)
+    assert alone.returncode == 0
+
+
 def test_python_drives_and_the_models_judge(
     folder: Path,
     tmp_path: Path,

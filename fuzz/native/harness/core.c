@@ -37,8 +37,73 @@ size_t core_kept_from, core_kept_bytes;
 
 #ifdef SPARE_HAS_ASAN
 void *__asan_region_is_poisoned(void *begin, size_t size);
+void __asan_poison_memory_region(void const volatile *address, size_t size_bytes);
+void __asan_unpoison_memory_region(void const volatile *address, size_t size_bytes);
+#pragma GCC visibility push(hidden)
+void spare_poison(void const volatile *address, size_t size_bytes);
+void spare_unpoison(void const volatile *address, size_t size_bytes);
+void *spare_region_is_poisoned(void *begin, size_t size_bytes);
+#pragma GCC visibility pop
+
+/* The core poisons a chunk whole when it comes, although it left it whole when it went; and opens a huge block of
+ * gigabytes whole, of which only the beginning (a chunk once) and the end (slack) can be closed. */
+enum { SPARE_RANGE_CHUNKS = 1 << 15, SPARE_ARENA_SLOTS = 1 << 13, SPARE_SLOT_SHIFT = 33 };
+static bool spare_range[SPARE_RANGE_CHUNKS], spare_arena[SPARE_ARENA_SLOTS]; /* chunks that are poisoned whole */
+
+/* Handlers' chunks begin slots of the arena (storage.c), the kernel's lie side by side: so each has a cell of its own. */
+QUIET static bool *spare_cell(uintptr_t address) {
+    const bool in_arena = address >> 45 == 1;
+    return in_arena ? &spare_arena[(address >> SPARE_SLOT_SHIFT) % SPARE_ARENA_SLOTS]
+                    : &spare_range[(address >> 21) % SPARE_RANGE_CHUNKS];
+}
+
+enum { SPARE_BEGIN = 2 << 20, SPARE_END = 16 << 10 };
+
+QUIET static bool spare_begins_mapping(void const volatile *address, size_t size_bytes) {
+    return (uintptr_t)address % SPARE_BEGIN == 0 && size_bytes > SPARE_BEGIN - 4096;
+}
+
+QUIET static size_t spare_begin_bytes(size_t size_bytes) {
+    return size_bytes < SPARE_BEGIN ? size_bytes : SPARE_BEGIN;
+}
+
+QUIET void spare_poison(void const volatile *address, size_t size_bytes) {
+    if (!spare_begins_mapping(address, size_bytes)) {
+        __asan_poison_memory_region(address, size_bytes);
+        return;
+    }
+    bool *const is_whole = spare_cell((uintptr_t)address);
+    if (!*is_whole) {
+        *is_whole = true;
+        __asan_poison_memory_region(address, spare_begin_bytes(size_bytes));
+    }
+    __asan_poison_memory_region((const volatile char *)address + size_bytes - SPARE_END, SPARE_END);
+}
+
+QUIET void spare_unpoison(void const volatile *address, size_t size_bytes) {
+    if (!spare_begins_mapping(address, size_bytes)) {
+        __asan_unpoison_memory_region(address, size_bytes);
+        return;
+    }
+    bool *const is_whole = spare_cell((uintptr_t)address);
+    if (*is_whole) {
+        *is_whole = false;
+        __asan_unpoison_memory_region(address, spare_begin_bytes(size_bytes));
+    }
+    __asan_unpoison_memory_region((const volatile char *)address + size_bytes - SPARE_END, SPARE_END);
+}
+
+/* Only the ends can differ from the rest. */
+QUIET void *spare_region_is_poisoned(void *begin, size_t size_bytes) {
+    if (size_bytes < (size_t)4 * SPARE_END) {
+        return __asan_region_is_poisoned(begin, size_bytes);
+    }
+    void *const found = __asan_region_is_poisoned(begin, SPARE_END);
+    return found != NULL ? found : __asan_region_is_poisoned((char *)begin + size_bytes - SPARE_END, SPARE_END);
+}
+
 static bool spare_is_poisoned(const void *begin, size_t size_bytes) {
-    return __asan_region_is_poisoned((void *)(uintptr_t)begin, size_bytes) != NULL;
+    return spare_region_is_poisoned((void *)(uintptr_t)begin, size_bytes) != NULL;
 }
 #else
 static bool spare_is_poisoned(const void *begin, size_t size_bytes) {
@@ -71,6 +136,11 @@ QUIET static __attribute__((noinline)) void *spare_fill(void *to, int byte, size
     return to;
 }
 
+#ifdef SPARE_HAS_ASAN
+#define __asan_poison_memory_region spare_poison
+#define __asan_unpoison_memory_region spare_unpoison
+#define __asan_region_is_poisoned spare_region_is_poisoned
+#endif
 #define memcpy(to, from, byte_count)                                                                                   \
     ((byte_count) > SPARE_BYTES ? spare_copy(to, from, byte_count) : memcpy(to, from, byte_count))
 #define memset(to, byte, byte_count)                                                                                   \
