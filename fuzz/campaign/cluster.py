@@ -19,7 +19,8 @@ from .run import reap
 from .shared import SharedCorpus
 from .slices import Slice, SliceResult, run_slice
 
-_SLICE_SECONDS = 6.0
+# Long enough that loading the corpus does not count, short enough that figures arrive.
+_SLICE_SECONDS_MIN, _SLICE_SECONDS_MAX, _SLICE_SHARE = 5.0, 60.0, 0.2
 _POLL_SECONDS = 0.5
 _CONNECT_SECONDS = 10
 # How long after the budget slices may take to come home.
@@ -102,6 +103,7 @@ class Cluster:
         self._out: dict[Any, Slice] = {}
         self._number = 0
         self._barred: set[str] = set()
+        self._slice_seconds = max(_SLICE_SECONDS_MIN, min(_SLICE_SECONDS_MAX, plan.seconds * _SLICE_SHARE))
         self.rows: dict[str, WorkerRow] = {}
 
     def run(self, deadline: float) -> None:
@@ -155,7 +157,7 @@ class Cluster:
                 self._plan.engine,
                 self._plan.fuzz_target,
                 self._plan.sanitize,
-                min(_SLICE_SECONDS, left),
+                min(left, self._slice_seconds),
                 self._plan.seed + self._number,
                 self._url,
             )

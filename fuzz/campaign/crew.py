@@ -6,7 +6,7 @@ import os
 import queue
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,8 @@ class Living(Protocol):
 
 # Makes a life for a worker: its number, the seed of this life.
 Birth = Callable[[int, int, Progress], Living]
+# Goes through corpora for inputs that kill engines, until it is told that there is no time left.
+Sift = Callable[[Callable[[], bool]], Iterator[Crash]]
 
 
 @dataclass(slots=True)
@@ -60,8 +62,13 @@ class Crew:
     Engines share the corpus folder: each looks every second for what the others have added to it.
     """
 
-    def __init__(self, birth: Birth, jobs: int, seed: int, corpus: Corpus, seeds: Corpus, inbox: Inbox) -> None:
+    def __init__(
+        self, birth: Birth, jobs: int, seed: int, corpus: Corpus, seeds: Corpus, inbox: Inbox, sift: Sift | None = None
+    ) -> None:
         self._birth = birth
+        self._sift = sift
+        self._sifting = threading.Lock()
+        self._sifted = False
         self._seed = seed
         self._corpus = corpus
         self._seeds = seeds
@@ -119,6 +126,8 @@ class Crew:
             life_number += 1
             barren = 0 if ended.executions or ended.crash else barren + 1
             self._bury(worker, ended, barren)
+            if ended.crash is not None and not worker.progress.ready:
+                self._sift_once(worker)
             if not ended.crash and not ended.how:
                 return
 
@@ -133,6 +142,15 @@ class Crew:
                 self.news.put(f"worker {worker.number} gives up: {worker.trouble}")
             else:
                 self.news.put(f"worker {worker.number}: its engine was lost ({ended.how}); a new one takes over")
+
+    def _sift_once(self, worker: Worker) -> None:
+        """A life has died while it loaded its corpus: before others do the same, the corpus is gone through."""
+        with self._sifting:
+            if self._sift is None or self._sifted:
+                return
+            for crash in self._sift(self._stopping.is_set):
+                self._keep(worker, crash)
+            self._sifted = True
 
     def _keep(self, worker: Worker, crash: Crash) -> None:
         worker.crashes += 1

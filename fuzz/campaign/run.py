@@ -6,6 +6,7 @@ import errno
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ..errors import explain_os_error
@@ -20,6 +21,7 @@ from .inbox import Inbox
 from .merge import MergeError, merge
 from .plan import Observer, Outcome, Plan, Silent, WorkerRow
 from .seeds import seeds_of
+from .sift import sift
 
 _TICK_SECONDS = 0.25
 _DISK_LOOK_SECONDS = 2.0
@@ -62,7 +64,8 @@ def campaign(plan: Plan, observer: Observer | None = None) -> Outcome:
             birth = afl_birth(engine, judge, corpus, seeds, plan.seconds + _SLACK_SECONDS)
         else:
             birth = libfuzzer_birth(engine, corpus, seeds, plan.seconds + _SLACK_SECONDS)
-        crew = Crew(birth, plan.jobs, plan.seed, corpus, seeds, inbox)
+        siftings = partial(sift, judge, [seeds, corpus], Path(scratch))
+        crew = Crew(birth, plan.jobs, plan.seed, corpus, seeds, inbox, siftings)
         begin = time.monotonic()
         try:
             crew.start()

@@ -93,12 +93,14 @@ class SharedCorpus:
         self._write(f"{self._crashes}/{name}.json", note_of(crash))
         self._write(f"{self._crashes}/{name}", crash.data)
 
+    def crash_names(self) -> set[str]:
+        """The names of the inputs that any worker has seen crash."""
+        return {name for name in self._list(self._crashes) if not name.endswith(".json")}
+
     def crashes(self) -> list[Crash]:
         """Every crash that any worker has left."""
         found = []
-        for name in sorted(self._list(self._crashes)):
-            if name.endswith(".json"):
-                continue
+        for name in sorted(self.crash_names()):
             data = self._read(f"{self._crashes}/{name}")
             note = self._read(f"{self._crashes}/{name}.json")
             if data is not None and note is not None:

@@ -8,21 +8,25 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError, explain_os_error
-from .corpus import Corpus
+from .corpus import Corpus, input_name
 from .crew import disk_problem
 from .engines import Engine, find_engine
 from .life import Crash, Ended, Life
 from .seeds import seeds_of
 from .shared import SharedCorpus
+from .sift import sift
 from .status import Progress
 
 _SYNC_SECONDS = 1.0
 _BARREN_MAX = 3
+# What a slice brings home itself; all others have been shared.
+_CRASHES_MAX = 50
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 # Where copies of shared corpora are kept between slices; one folder for each engine that runs at the same time.
 _SCRATCH_VARIABLE = "ZMM_FUZZ_SCRATCH"
@@ -101,8 +105,10 @@ class _Performance:
         self._problem: OSError | None = None
 
     def perform(self) -> None:
+        known = self._shared.crash_names()
         for data in seeds_of(self._part.fuzz_target, self._engine.kind):
-            self._seeds.add(data)
+            if input_name(data) not in known:
+                self._seeds.add(data)
         self._shared.pull(self._corpus)
         deadline = time.monotonic() + self._part.seconds
         keeper = threading.Thread(target=self._keep_in_step, daemon=True)
@@ -119,6 +125,7 @@ class _Performance:
     def _lives(self, deadline: float) -> None:
         barren = 0
         number = 0
+        sifted = False
         while (left := deadline - time.monotonic()) > 0 and self._problem is None and barren < _BARREN_MAX:
             progress = Progress()
             command = [
@@ -133,6 +140,11 @@ class _Performance:
             ended = self._life.run()
             number += 1
             self._account(ended, progress)
+            if ended.crash is not None and not progress.ready and not sifted:
+                # It died while it loaded its corpus: the next ones shall not.
+                sifted = True
+                for crash in sift(self._engine, [self._seeds, self._corpus], self._folder, self._is_over(deadline)):
+                    self._keep(crash)
             if ended.crash is None and not ended.how:
                 return
             barren = 0 if ended.executions or ended.crash else barren + 1
@@ -147,14 +159,20 @@ class _Performance:
         if ended.how:
             result.deaths.append(ended.how)
         if ended.crash is not None:
-            crash = Crash(ended.crash.data, ended.crash.violation, ended.crash.report[-20:])
-            result.crashes.append(crash)
-            del result.crashes[:-50]
-            # At once: whoever kills this worker afterwards is too late.
-            with suppress(OSError):
-                self._shared.save_crash(crash)
-            self._corpus.discard(crash.data)
-            self._seeds.discard(crash.data)
+            self._keep(ended.crash)
+
+    def _keep(self, found: Crash) -> None:
+        """Shares a crash at once: whoever kills this worker afterwards is too late."""
+        crash = Crash(found.data, found.violation, found.report[-20:])
+        self._result.crashes.append(crash)
+        del self._result.crashes[:-_CRASHES_MAX]
+        with suppress(OSError):
+            self._shared.save_crash(crash)
+        self._corpus.discard(crash.data)
+        self._seeds.discard(crash.data)
+
+    def _is_over(self, deadline: float) -> Callable[[], bool]:
+        return lambda: time.monotonic() > deadline or self._problem is not None
 
     def _keep_in_step(self) -> None:
         """Shares new inputs every second, fetches those of others, and looks whether the disk still takes anything."""

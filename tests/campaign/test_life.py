@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from zmm_fuzz.campaign.corpus import Corpus
 from zmm_fuzz.campaign.engines import Engine
 from zmm_fuzz.campaign.life import Ended, Life
+from zmm_fuzz.campaign.sift import sift
 from zmm_fuzz.campaign.status import Violation
 
 Planted = Callable[[str], Engine]
@@ -94,3 +96,17 @@ def test_an_engine_stopped_before_it_began_does_nothing(engine: Engine, tmp_path
     life.stop()
 
     assert life.run() == Ended(0, None, "")
+
+
+def test_sifting_finds_every_input_that_kills(planted: Planted, tmp_path: Path) -> None:
+    """It goes on behind each of them, and changes nothing."""
+    corpus = Corpus(tmp_path / "corpus").make()
+    bad = [b"BUG", b"xBUG", b"OUT and more"]
+    for data in (*bad, b"fine", b"fine too", b"BU", b"G"):
+        corpus.add(data)
+    found = list(sift(planted("ab"), [corpus], tmp_path, lambda: False))
+
+    assert sorted(crash.data for crash in found) == sorted(bad)
+    assert {crash.violation.rule for crash in found} == {"ABS-3", "INVARIANT"}
+    assert len(corpus.files()) == 7
+    assert list(sift(planted("ab"), [corpus], tmp_path, lambda: True)) == []

@@ -1,0 +1,170 @@
+"""Campaigns on a cluster: the shared corpus, slices and their accidents; the drill at night."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from zmm_fuzz.campaign import slices
+from zmm_fuzz.campaign.corpus import Corpus, input_name
+from zmm_fuzz.campaign.life import Crash
+from zmm_fuzz.campaign.shared import SharedCorpus
+from zmm_fuzz.campaign.slices import Slice, run_slice
+from zmm_fuzz.campaign.status import Violation
+from zmm_fuzz.errors import UserError
+
+pytest.importorskip("fsspec", reason="needs fsspec (pip install 'zmm[dask]')")
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(params=["file", "memory"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> SharedCorpus:
+    """A shared corpus on a disk, and one that is no folder at all."""
+    where = tmp_path / "shared" if request.param == "file" else Path(f"/{request.node.name}")
+    return SharedCorpus(f"{request.param}://{where}")
+
+
+def test_inputs_travel_both_ways(shared: SharedCorpus, tmp_path: Path) -> None:
+    """Each side gets what it lacks, once."""
+    one, two = Corpus(tmp_path / "one").make(), Corpus(tmp_path / "two").make()
+    one.add(b"from one")
+    two.add(b"from two")
+
+    assert (shared.push(one), shared.push(two), shared.push(one)) == (1, 1, 0)
+    assert (shared.pull(one), shared.pull(one)) == (1, 0)
+    assert sorted(one.inputs()) == [b"from one", b"from two"]
+    assert shared.names() == {input_name(b"from one"), input_name(b"from two")}
+
+
+def test_torn_inputs_do_not_travel(shared: SharedCorpus, tmp_path: Path) -> None:
+    """What an engine is still writing, or could not finish on a full disk, stays where it is."""
+    corpus = Corpus(tmp_path / "one").make()
+    (corpus.path / input_name(b"a whole input")).write_bytes(b"a who")
+
+    assert shared.push(corpus) == 0
+    assert shared.names() == set()
+
+
+def test_pruning_removes_the_rest(shared: SharedCorpus, tmp_path: Path) -> None:
+    """Only the named inputs stay."""
+    corpus = Corpus(tmp_path / "one").make()
+    for data in (b"1", b"2", b"3"):
+        corpus.add(data)
+    shared.push(corpus)
+
+    assert shared.keep_only({input_name(b"2")}) == 2
+    assert shared.names() == {input_name(b"2")}
+
+
+def test_crashes_lie_beside_the_corpus(shared: SharedCorpus) -> None:
+    """With what was said about them; settled ones go."""
+    crash = Crash(b"bad", Violation("ABS-3", "a sentence", 2, "free"), ("line",))
+    shared.save_crash(crash)
+
+    assert shared.crashes() == [crash]
+    assert shared.crash_names() == {input_name(b"bad")}
+    assert shared.names() == set()
+    shared.settle(crash)
+    assert shared.crashes() == []
+
+
+def test_an_unknown_kind_of_url_is_one_line() -> None:
+    """It names the URL."""
+    with pytest.raises(UserError, match="nothing://x"):
+        SharedCorpus("nothing://x")
+
+
+# ---- slices ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def part(engines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slice:
+    """A slice of a campaign with the stand-in."""
+    monkeypatch.setenv("ZMM_FUZZ_ENGINES", str(engines))
+    monkeypatch.setenv("ZMM_FUZZ_SCRATCH", str(tmp_path))
+    return Slice("libfuzzer", "heap", False, 3.0, 1, f"file://{tmp_path / 'shared'}")
+
+
+def test_a_slice_shares_while_it_runs(part: Slice, tmp_path: Path) -> None:
+    """Inputs arrive before its end, so that whoever kills the worker takes little away; its scratch folder goes."""
+    seen: list[int] = []
+    watching = threading.Event()
+
+    def watch() -> None:
+        while not watching.wait(0.2):
+            folder = tmp_path / "shared"
+            seen.append(len(list(folder.glob("[0-9a-f]*"))) if folder.is_dir() else 0)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    result = run_slice(part)
+    watching.set()
+    thread.join()
+
+    assert result.executions > 0
+    assert (result.trouble, result.deaths, result.crashes) == ("", [], [])
+    assert seen[-1] > 0
+    assert result.shared >= seen[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shared", "shared-crashes"]
+
+
+def test_a_slice_brings_crashes_home_and_shares_them(
+    part: Slice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is in the result and beside the corpus, and none is in the corpus."""
+    monkeypatch.setenv("STAND_IN", "a")
+    result = run_slice(part)
+
+    assert {crash.violation.rule for crash in result.crashes} == {"ABS-3"}
+    names = {path.stem for path in (tmp_path / "shared-crashes").iterdir()}
+    assert {input_name(crash.data) for crash in result.crashes} <= names
+    assert not any(b"BUG" in data for data in Corpus(tmp_path / "shared").inputs())
+
+
+def test_a_slice_on_a_full_disk_says_so(part: Slice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends early, with one line, and keeps its figures."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(slices, "disk_problem", lambda _folder: full)
+    result = run_slice(part)
+
+    assert result.disk_full
+    assert result.trouble.startswith("cannot write to this worker's scratch folder: the disk is full")
+
+
+def test_a_slice_without_an_engine_says_so(part: Slice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its worker gets no more work; the line says what to install."""
+    monkeypatch.setenv("ZMM_FUZZ_ENGINES", str(tmp_path))
+
+    assert "has no zmm-fuzz-heap" in run_slice(part).trouble
+
+
+# ---- whole clusters --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.nightly
+def test_a_scheduler_that_is_not_there_is_one_line(zmm: Run) -> None:
+    """Exit code 2."""
+    done = zmm("fuzz", "--scheduler", "tcp://127.0.0.1:9", "--time-budget", "1s")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("zmm: no Dask scheduler at tcp://127.0.0.1:9")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", ["local", "cluster"])
+def test_the_drill(part: str) -> None:
+    """Workers killed, disks filled half-way: no finding lost, corpora intact, the documented exit codes."""
+    command = [sys.executable, "-P", str(ROOT / "ci" / "drill.py"), "--part", part]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 2:
+        pytest.skip(done.stderr.strip())
+
+    assert done.returncode == 0, done.stdout + done.stderr
