@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, one_line
@@ -128,14 +129,10 @@ class SharedCorpus:
         return data
 
     def _write(self, path: str, data: bytes) -> None:
-        folder, name = posixpath.split(path)
-        part = f"{folder}/.{name}.{id(data):x}.part"
-        try:
-            self._files.pipe_file(part, data)
-            self._files.mv(part, path)
-        except OSError:
-            self._remove(part)
-            raise
+        if "file" in self._files.protocol:
+            write_whole(Path(path), data)
+        else:  # an object store: what is put there appears whole
+            self._files.pipe_file(path, data)
 
     def _remove(self, path: str) -> None:
         try:

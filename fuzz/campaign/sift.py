@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from .corpus import Corpus, input_name
+from .corpus import Corpus
 from .engines import Engine
-from .life import Crash, Life
+from .life import Crash
+from .status import Progress, Reader, Violation
 
 # Files named on one command line.
 _BATCH = 400
+# What libFuzzer says before each of them.
+_RUNNING = b"Running: "
 
 
 def sift(engine: Engine, corpora: Sequence[Corpus], folder: Path, stopping: Callable[[], bool]) -> Iterator[Crash]:
@@ -26,15 +32,31 @@ def sift(engine: Engine, corpora: Sequence[Corpus], folder: Path, stopping: Call
         stopping: true when there is no time left.
     """
     files = [path for corpus in corpora for path in corpus.files()]
-    environment = engine.child_environment()
     while files and not stopping():
         batch = files[:_BATCH]
-        ended = Life([str(engine.path), *engine.flags(), *map(str, batch)], environment, folder).run()
-        if ended.crash is None:
+        violation, path = _perform(engine, batch, folder)
+        if violation is None:
             files = files[len(batch) :]
             continue
-        yield ended.crash
-        name = input_name(ended.crash.data)
-        # Files that others have removed meanwhile are passed over by the engine, too.
-        index = next((number for number, path in enumerate(batch) if path.name == name), len(batch) - 1)
-        files = files[index + 1 :]
+        files = files[batch.index(path) + 1 :] if path in batch else files[len(batch) :]
+        with suppress(FileNotFoundError):
+            yield Crash(path.read_bytes(), violation)
+
+
+def _perform(engine: Engine, files: Sequence[Path], folder: Path) -> tuple[Violation | None, Path]:
+    """Performs files until one of them kills the engine; says what was wrong, and which one it was."""
+    done = subprocess.run(
+        [str(engine.path), *engine.flags(), *map(str, files)],
+        cwd=folder,
+        env=engine.child_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    reader = Reader(Progress())
+    last = b""
+    for line in done.stdout.splitlines():
+        reader.feed(line)
+        last = line.removeprefix(_RUNNING) if line.startswith(_RUNNING) else last
+    return (reader.violation() if done.returncode > 0 else None), Path(os.fsdecode(last))
