@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 import typer
 
 from ..errors import CLEAN, USAGE
+from ..harness.build import ENGINES, BuildError, find_compiler
 from ..recorded import trace_paths
 from ..report.simple import write_simple
 from ..targets import Target, TargetError, found_targets, runner_path
@@ -72,11 +73,24 @@ def checks() -> Iterator[Check]:
         yield Check("C compiler", "ok", compiler)
     else:
         yield Check("C compiler", "absent", "only needed to run C reproducers; install gcc or clang")
+    yield from engine_checks()
     free_bytes = shutil.disk_usage(".").free
     if free_bytes > 64 << 20:
         yield Check("disk", "ok", f"{free_bytes >> 20:,} MiB free here")
     else:
         yield Check("disk", "absent", f"only {free_bytes >> 20} MiB free here; reproducers may not fit")
+
+
+def engine_checks() -> Iterator[Check]:
+    """What campaigns can be run with."""
+    for name in ("libfuzzer", "afl"):
+        try:
+            yield Check(f"engine {name}", "ok", find_compiler(ENGINES[name]))
+        except BuildError as error:
+            yield Check(f"engine {name}", "absent", str(error))
+    for what, module, extra in (("engine atheris", "atheris", "fuzz"), ("cluster", "distributed", "dask")):
+        here = importlib.util.find_spec(module) is not None
+        yield Check(what, "ok" if here else "absent", "installed" if here else f"pip install 'zmm[{extra}]'")
 
 
 def command(json: options.Json = None, quiet: options.Quiet = False) -> None:
