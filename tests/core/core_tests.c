@@ -25,6 +25,8 @@
 #include "cases/guards.c"
 #include "cases/reports.c"
 #include "cases/trims.c"
+#include "cases/guarded.c"
+#include "cases/switches.c"
 
 int main(int argument_count, char **arguments) {
     return test_main(argument_count, arguments);

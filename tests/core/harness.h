@@ -43,6 +43,7 @@ static test_case *test_cases;
 #define CASE_AT_ALL_LEVELS(case_name) CASE_IF(true, case_name)
 #define CASE_WITH_TRIMS(case_name) CASE_IF(ZMM_TRIMS, case_name)
 #define CASE_WITH_GUARDS(case_name) CASE_IF(ZMM_GUARDS_METADATA, case_name)
+#define CASE_IN_DEBUG(case_name) CASE_IF(ZMM_GUARD_MODE, case_name)
 #define CASE_AT_RELEASE(case_name) CASE_IF(ZMM_GUARDS_METADATA && !ZMM_TRIMS, case_name)
 
 /* ---- expectations ------------------------------------------------------------------------------------------------ */

@@ -24,7 +24,8 @@ CASES = {path.stem: CASE.findall(path.read_text()) for path in FILES}
 EVERYWHERE = ("CASE_AT_ALL_LEVELS",)
 RELEASE = (*EVERYWHERE, "CASE", "CASE_WITH_GUARDS", "CASE_AT_RELEASE")
 TRIMS = (*EVERYWHERE, "CASE_WITH_GUARDS", "CASE_WITH_TRIMS")
-KINDS = {"fast": (*EVERYWHERE, "CASE"), "release": RELEASE, "checked": RELEASE, "hardened": TRIMS, "debug": TRIMS}
+DEBUG = (*TRIMS, "CASE_IN_DEBUG")
+KINDS = {"fast": (*EVERYWHERE, "CASE"), "release": RELEASE, "checked": RELEASE, "hardened": TRIMS, "debug": DEBUG}
 Run = Callable[[Path, list[str]], None]
 
 

@@ -14,9 +14,19 @@ static size_t annotate_open_bytes(void *block, size_t block_bytes) {
     return closed != NULL ? (size_t)(closed - (const char *)block) : block_bytes;
 }
 
+/* The machine itself watches a guarded block. */
+static bool annotate_is_guarded(const void *block) {
+#if ZMM_GUARD_MODE
+    return guard_has(block);
+#else
+    (void)block;
+    return false;
+#endif
+}
+
 ZMM_INTERNAL void *annotate_alloc(zmm_heap *heap, size_t size_bytes) {
     char *const block = bare_alloc(heap, size_bytes);
-    if (block != NULL) {
+    if (block != NULL && !annotate_is_guarded(block)) {
         ANNOTATE_OPEN(block, size_bytes);
         ANNOTATE_CLOSE(block + size_bytes, identify(heap, block).block_bytes - size_bytes); /* a huge one comes open */
     }
@@ -24,7 +34,7 @@ ZMM_INTERNAL void *annotate_alloc(zmm_heap *heap, size_t size_bytes) {
 }
 
 ZMM_INTERNAL void annotate_free(zmm_heap *heap, void *block) {
-    if (block != NULL) {
+    if (block != NULL && !annotate_is_guarded(block)) {
         ANNOTATE_CLOSE(block, identify(heap, block).block_bytes);
     }
     bare_free(heap, block);
@@ -33,6 +43,9 @@ ZMM_INTERNAL void annotate_free(zmm_heap *heap, void *block) {
 ZMM_INTERNAL void *annotate_resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
     if (block == NULL) {
         return annotate_alloc(heap, size_bytes);
+    }
+    if (annotate_is_guarded(block)) {
+        return bare_resize(heap, block, size_bytes, copy_bytes);
     }
     const size_t old_bytes = identify(heap, block).block_bytes;
     const size_t open_bytes = annotate_open_bytes(block, old_bytes);
@@ -52,7 +65,9 @@ ZMM_INTERNAL void *annotate_resize(zmm_heap *heap, void *block, size_t size_byte
 
 ZMM_INTERNAL size_t annotate_block_size(zmm_heap *heap, const void *block) {
     const size_t block_bytes = bare_block_size(heap, block);
-    ANNOTATE_OPEN(block, block_bytes);
+    if (!annotate_is_guarded(block)) {
+        ANNOTATE_OPEN(block, block_bytes);
+    }
     return block_bytes;
 }
 

@@ -53,7 +53,12 @@ ZMM_PUBLIC zmm_heap *zmm_heap_startup(const zmm_options *options) {
     return heap;
 }
 
+ZMM_PUBLIC bool zmm_read_switches(zmm_switches *switches, char *text, size_t text_bytes) {
+    return switches_read(switches, text, text_bytes);
+}
+
 ZMM_PUBLIC void zmm_heap_shutdown(zmm_heap *heap, bool full, bool silent) {
+    API_NOTE_SITE();
     (void)silent; /* there is no leak report yet that could be silenced */
     if (!full) {
         request_end(heap);
@@ -402,6 +407,8 @@ ZMM_PUBLIC const zmm_api *zmm_get_api(void) {
         .panic_text = zmm_panic_text,
         .heap_free_sized = zmm_heap_free_sized,
         .set_kernel = zmm_set_kernel,
+        .read_switches = zmm_read_switches,
+        .test_meta = zmm_test_meta,
     };
     return &table;
 }

@@ -9,6 +9,7 @@
  *   BIN-2   No slot is free twice.
  *   BIN-3   A slot's live bit is set exactly while it is neither free nor in quarantine (not kept at level fast).
  *   LINK-1  Both copies of a free slot's link agree (not kept at level fast).
+ *   GUARD-1 (level debug) guard.c.
  *   USE-1   size is the sum of the live blocks (edition php-8.2: plus what refused small blocks left in it).
  *   USE-2   real_size is 2 MiB for each chunk, cached or not, plus the huge blocks.
  *   USE-3   No peak lies below its counter. */
@@ -164,11 +165,26 @@ static const char *check_huge(const zmm_heap *heap, check_sums *sums) {
     return NULL;
 }
 
+#if ZMM_GUARD_MODE
+static const char *check_guarded(const zmm_heap *heap) {
+    size_t bytes = 0;
+    uint32_t count = 0;
+    for (const guard_page *block = guard_next(heap, NULL); block != NULL; block = guard_next(heap, block)) {
+        CHECK(block->heap == heap && count < heap->guard_count, "GUARD-1");
+        bytes += block->counted_bytes;
+        count++;
+    }
+    CHECK(count == heap->guard_count && bytes == heap->guard_bytes, "GUARD-1");
+    return NULL;
+}
+#endif
+
 static const char *check_usage(const zmm_heap *heap, const check_sums *sums) {
-    const size_t live_bytes = sums->small_bytes - sums->free_bytes + sums->large_bytes + sums->huge_bytes;
+    const size_t live_bytes =
+        sums->small_bytes - sums->free_bytes + sums->large_bytes + sums->huge_bytes + heap->guard_bytes;
     CHECK(heap->size_bytes == live_bytes + heap->drift_bytes, "USE-1");
     const size_t chunks = (size_t)heap->chunk_count + heap->cached_count;
-    CHECK(heap->real_size_bytes == chunks * ZMM_CHUNK_BYTES + sums->huge_bytes, "USE-2");
+    CHECK(heap->real_size_bytes == chunks * ZMM_CHUNK_BYTES + sums->huge_bytes + heap->guard_bytes, "USE-2");
     CHECK(heap->peak_bytes >= heap->size_bytes, "USE-3");
     CHECK(heap->real_peak_bytes >= heap->real_size_bytes, "USE-3");
     return NULL;
@@ -200,5 +216,10 @@ ZMM_INTERNAL const char *check_heap(zmm_heap *heap) {
     if (broken == NULL) {
         broken = check_huge(heap, &sums);
     }
+#if ZMM_GUARD_MODE
+    if (broken == NULL) {
+        broken = check_guarded(heap);
+    }
+#endif
     return broken != NULL ? broken : check_usage(heap, &sums);
 }

@@ -37,6 +37,7 @@
 #define ZMM_GUARDS_METADATA (ZMM_LEVEL >= ZMM_LEVEL_RELEASE)
 #define ZMM_TRIMS (ZMM_LEVEL >= ZMM_LEVEL_HARDENED)
 #define ZMM_SITES (ZMM_LEVEL >= ZMM_LEVEL_DEBUG)
+#define ZMM_GUARD_MODE (ZMM_LEVEL >= ZMM_LEVEL_DEBUG)
 
 #ifndef ZMM_ASSERTS
 #define ZMM_ASSERTS (ZMM_LEVEL >= ZMM_LEVEL_DEBUG)
@@ -67,11 +68,14 @@
 #define ZMM_FRONT_STEPS 2u /* a chunk found after more steps than this ... */
 #define ZMM_FRONT_PAGES 8u /* ... for a run shorter than this moves to the front */
 #define ZMM_DELETE_COUNT_MAX 4u
-#define ZMM_QUARANTINE_SLOTS 128u     /* freed slots of a bin that wait before they are used again */
-#define ZMM_QUARANTINE_RUNS 32u       /* freed large blocks that do */
-#define ZMM_QUARANTINE_RUN_PAGES 512u /* and their pages together, at most */
-#define ZMM_REST_CHUNKS 64u           /* chunk addresses that rest before one is used again (levels with trims) */
-#define ZMM_HUGE_STEPS_MAX 100000u    /* a report does not follow a broken list for ever */
+#define ZMM_QUARANTINE_SLOTS 128u      /* freed slots of a bin that wait before they are used again */
+#define ZMM_QUARANTINE_RUNS 32u        /* freed large blocks that do */
+#define ZMM_QUARANTINE_RUN_PAGES 512u  /* and their pages together, at most */
+#define ZMM_REST_CHUNKS 64u            /* chunk addresses that rest before one is used again (levels with trims) */
+#define ZMM_GUARD_PAGES_MAX (1u << 24) /* 64 GiB of addresses for guarded blocks, less where addresses are scarce */
+#define ZMM_GUARD_PAGES_MIN (1u << 12)
+#define ZMM_GUARD_LIVE_MAX 24000u  /* guarded blocks that live at a time */
+#define ZMM_HUGE_STEPS_MAX 100000u /* a report does not follow a broken list for ever */
 
 /* ---- derived: change the numbers above, never these ------------------------------------------------------------- */
 

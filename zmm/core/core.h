@@ -9,32 +9,15 @@
 #include "layout.h"
 
 /* ---- panic.c: the one way to die of corruption ------------------------------------------------------------------ */
-typedef enum panic_reason {
-    PANIC_NOT_OURS,
-    PANIC_NOT_START,
-    PANIC_NOT_LIVE,
-    PANIC_FREE_SLOT,
-    PANIC_LIST_ASTRAY,
-    PANIC_LIST_CIRCLE,
-    PANIC_LIST_LIVE,
-    PANIC_PAGE_MAP,
-    PANIC_FREE_MAP,
-    PANIC_CHUNK_RECORD,
-    PANIC_HUGE_RECORD,
-    PANIC_LIMIT,
-    PANIC_SIZE,
-    PANIC_OVERRUN,
-    PANIC_OVERREAD,
-    PANIC_FREED_WRITTEN,
-    PANIC_CHECK,
-    PANIC_ASSERTION,
-    PANIC_REASON_COUNT,
-} panic_reason;
+#include "panic.h" /* the reasons */
 /* `address` is what the caller passed, or where the damage is (PANIC_CHECK, PANIC_ASSERTION: a text). */
 ZMM_INTERNAL _Noreturn ZMM_COLD void panic(zmm_heap *heap, panic_reason reason, const void *address);
 /* Finds out more about an address than panic itself may know; set by diagnose.c, which may ask everybody. */
 typedef void (*panic_diagnosis)(zmm_panic *report, panic_reason reason);
 ZMM_INTERNAL void panic_set_diagnosis(panic_diagnosis diagnosis);
+#if ZMM_GUARD_MODE
+ZMM_INTERNAL void panic_note_access(const void *site); /* where a faulty access was made, for the report */
+#endif
 #if ZMM_SITES
 /* Where the public call going on in this thread came from. */
 #ifdef ZMM_SEPARATE
@@ -414,7 +397,47 @@ ZMM_INTERNAL void *trim_alloc(zmm_heap *heap, size_t size_bytes);
 ZMM_INTERNAL void trim_free(zmm_heap *heap, void *block);
 ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes);
 ZMM_INTERNAL size_t trim_block_size(zmm_heap *heap, const void *block);
+ZMM_INTERNAL void trim_verify_all(zmm_heap *heap); /* a panic where a trim is broken */
 ZMM_INTERNAL void trim_sweep(zmm_heap *heap);
+#endif
+
+/* ---- guard.c: guard mode, blocks on pages of their own (level debug) -------------------------------------------------------- */
+#if ZMM_GUARD_MODE
+ZMM_INTERNAL bool guard_prepare(void);
+ZMM_INTERNAL bool guard_has(const void *address); /* is it in the range of guarded blocks? */
+/* The record of the block, live or not, on whose pages the address lies; NULL when there is none. */
+ZMM_INTERNAL guard_page *guard_find(const void *address);
+ZMM_INTERNAL guard_page *guard_find_near(const void *address); /* for an address between two blocks */
+/* NULL when guard mode cannot take the block: then an ordinary one must do. */
+ZMM_INTERNAL void *guard_alloc(zmm_heap *heap, size_t size_bytes);
+ZMM_INTERNAL void guard_free(zmm_heap *heap, void *block);
+/* The record of a live guarded block of this heap; anything else, and a damaged one, is a panic. */
+ZMM_INTERNAL guard_page *guard_identify(zmm_heap *heap, const void *block);
+/* The live blocks of a heap, newest first, from NULL to NULL. */
+ZMM_INTERNAL const guard_page *guard_next(const zmm_heap *heap, const guard_page *record);
+ZMM_INTERNAL void guard_verify_all(zmm_heap *heap);
+ZMM_INTERNAL void guard_end_request(zmm_heap *heap);
+#endif
+
+/* ---- walk.c: visiting every chunk, run, free slot and huge block; places --------------------------------------------------- */
+ZMM_INTERNAL void walk_visit(const zmm_heap *heap, const zmm_visitor *visitor, void *context);
+ZMM_INTERNAL zmm_place walk_place(const zmm_heap *heap, const void *address);
+ZMM_INTERNAL bool walk_owns(const zmm_heap *heap, const void *address);
+
+/* ---- check.c: every invariant as code, each under its id -------------------------------------------------------------------- */
+ZMM_INTERNAL const char *check_heap(zmm_heap *heap);
+
+/* ---- watch.c: the block calls of the faces at level debug: which are guarded, and when the heap is checked -------------------- */
+#if ZMM_GUARD_MODE
+ZMM_INTERNAL void *watch_alloc(zmm_heap *heap, size_t size_bytes);
+ZMM_INTERNAL void watch_free(zmm_heap *heap, void *block);
+ZMM_INTERNAL void *watch_resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes);
+ZMM_INTERNAL size_t watch_block_size(zmm_heap *heap, const void *block);
+#define bare_alloc watch_alloc
+#define bare_free watch_free
+#define bare_resize watch_resize
+#define bare_block_size watch_block_size
+#elif ZMM_TRIMS
 #define bare_alloc trim_alloc
 #define bare_free trim_free
 #define bare_resize trim_resize
@@ -445,16 +468,17 @@ ZMM_INTERNAL size_t annotate_block_size(zmm_heap *heap, const void *block);
 #define block_size bare_block_size
 #endif
 
-/* ---- walk.c: visiting every chunk, run, free slot and huge block; places --------------------------------------------------- */
-ZMM_INTERNAL void walk_visit(const zmm_heap *heap, const zmm_visitor *visitor, void *context);
-ZMM_INTERNAL zmm_place walk_place(const zmm_heap *heap, const void *address);
-ZMM_INTERNAL bool walk_owns(const zmm_heap *heap, const void *address);
-
-/* ---- check.c: every invariant as code, each under its id -------------------------------------------------------------------- */
-ZMM_INTERNAL const char *check_heap(zmm_heap *heap);
-
 /* ---- diagnose.c: what a panic can say about an address ------------------------------------------------------------------------ */
 ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason);
+
+/* ---- fault.c: a fault of the machine becomes a report (level debug) ---------------------------------------------------------------- */
+#if ZMM_GUARD_MODE
+ZMM_INTERNAL void fault_install(void); /* once for all */
+#endif
+
+/* ---- switches.c: the environment variables that zmm reads --------------------------------------------------------------------------- */
+/* Fields of variables that are not set stay 0, the level ZMM_OFF. False when a value is wrong; `text` says what to write. */
+ZMM_INTERNAL bool switches_read(zmm_switches *switches, char *text, size_t text_bytes);
 
 /* ---- request.c: beginning, end and full end of a heap; its limit -------------------------------------------------------------- */
 ZMM_INTERNAL zmm_heap *request_startup(const zmm_options *options);

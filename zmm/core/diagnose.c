@@ -236,6 +236,48 @@ static bool diagnose_huge(zmm_panic *report) {
     return false;
 }
 
+#if ZMM_GUARD_MODE
+static const char *diagnose_guarded_hint(panic_reason reason, const guard_page *record) {
+    switch (reason) {
+    case PANIC_UNDERRUN:
+    case PANIC_UNDERREAD:
+        return "the address lies before the block: look for a negative index";
+    case PANIC_OVERRUN:
+    case PANIC_OVERREAD:
+        return "the address lies behind the bytes that were asked for";
+    case PANIC_NOT_START:
+        return "pass the address that the allocation returned";
+    default:
+        break;
+    }
+    return record->state == GUARD_ENDED   ? "the block's request has ended, and its blocks with it"
+           : record->state == GUARD_FREED ? "the block was freed before"
+                                          : "free it with the heap that it was allocated from";
+}
+
+static bool diagnose_guarded(zmm_panic *report, panic_reason reason) {
+    const guard_page *record = guard_find(report->address);
+    if (record == NULL) {
+        record = guard_find_near(report->address);
+    }
+    if (record == NULL) {
+        return false;
+    }
+    report->owner = record->heap == NULL           ? "no heap: its request has ended"
+                    : record->heap == report->heap ? "this heap"
+                                                   : "another heap";
+    report->owner_heap = record->heap;
+    report->block = record->block;
+    report->block_bytes = report->requested_bytes = record->requested_bytes;
+    report->block_is_live = record->state == GUARD_LIVE;
+    report->mapping_index = record->mapping_index;
+    report->alloc_site = record->alloc_site;
+    report->free_site = record->free_site;
+    report->hint = diagnose_guarded_hint(reason, record);
+    return true;
+}
+#endif
+
 ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
     if (reason == PANIC_LIMIT) {
         report->has_values = true;
@@ -244,6 +286,11 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
         report->hint = "the heap's own record was overwritten";
         return;
     }
+#if ZMM_GUARD_MODE
+    if (diagnose_guarded(report, reason)) {
+        return;
+    }
+#endif
     const position at = ground_locate_quietly(report->address);
     if (at != POSITION_NONE) {
         diagnose_in_chunk(report, at);

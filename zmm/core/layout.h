@@ -103,6 +103,22 @@ struct huge_page {
 
 typedef struct quarantine quarantine;
 
+/* ---- guard mode ------------------------------------------------------------------------------------------------------- */
+
+typedef enum guard_state { GUARD_NONE, GUARD_LIVE, GUARD_FREED, GUARD_ENDED } guard_state;
+
+/* What is known of a page of the guarded range. Of a block's pages the first one's record tells everything. */
+typedef struct guard_page {
+    zmm_heap *heap; /* NULL once the block's request has ended */
+    void *block;
+    size_t requested_bytes, counted_bytes;
+    const void *alloc_site, *free_site;
+    uint32_t page_count, back_pages; /* back to the first page */
+    uint32_t next, previous;         /* in the heap's list, page numbers; 0: none */
+    uint32_t mapping_index;
+    uint8_t state; /* a guard_state */
+} guard_page;
+
 /* ---- the heap ------------------------------------------------------------------------------------------------------ */
 
 struct zmm_heap {
@@ -153,6 +169,12 @@ struct zmm_heap {
     uint64_t order_state; /* of the order in which slots are handed out (levels with trims) */
     bool wipes;           /* freed blocks are zeroed, and looked at again when they leave quarantine */
     quarantine *waiting;
+
+    /* Level debug. */
+    uint32_t guard_every, guard_countdown; /* one block of so many is guarded; 0: none */
+    uint32_t guard_first, guard_count;     /* the list of guarded blocks of this request */
+    size_t guard_bytes;
+    uint32_t check_every, check_countdown; /* the heap is checked at each so-manieth call; 0: never */
 
     zmm_refusal refusal;
 };

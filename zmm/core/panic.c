@@ -16,6 +16,7 @@ static panic_diagnosis panic_diagnose;
 static _Thread_local struct {
     zmm_heap *heap;
     const void *address;
+    const void *access_site;
     panic_reason reason;
 } panic_now;
 
@@ -37,6 +38,9 @@ static const char *const panic_phrases[PANIC_REASON_COUNT] = {
     [PANIC_OVERRUN] = "written beyond its end",
     [PANIC_OVERREAD] = "read beyond its end",
     [PANIC_FREED_WRITTEN] = "a freed block was written to",
+    [PANIC_UNDERRUN] = "written before its start",
+    [PANIC_UNDERREAD] = "read before its start",
+    [PANIC_FREED_READ] = "a freed block was read",
     [PANIC_CHECK] = "the heap is broken",
     [PANIC_ASSERTION] = "assertion failed",
 };
@@ -50,6 +54,12 @@ ZMM_INTERNAL void panic_set_diagnosis(panic_diagnosis diagnosis) {
     panic_diagnose = diagnosis;
 }
 
+#if ZMM_GUARD_MODE
+ZMM_INTERNAL void panic_note_access(const void *site) {
+    panic_now.access_site = site;
+}
+#endif
+
 ZMM_PUBLIC void zmm_panic_report(zmm_panic *report) {
     *report = (zmm_panic){
         .reason = panic_phrases[panic_now.reason],
@@ -57,6 +67,7 @@ ZMM_PUBLIC void zmm_panic_report(zmm_panic *report) {
         .heap = panic_now.heap,
         .requested_bytes = SIZE_MAX,
         .bin_index = -1,
+        .access_site = panic_now.access_site,
     };
     if (panic_now.reason == PANIC_CHECK || panic_now.reason == PANIC_ASSERTION) {
         report->hint = panic_now.address; /* the invariant's id, or the assertion's text */
@@ -123,8 +134,9 @@ static void panic_put_block(panic_writer *writer, const zmm_panic *report) {
         panic_put_field(writer, ", slot ", report->slot_index, 10);
         panic_put_field(writer, " of bin ", (uint64_t)report->bin_index, 10);
     }
-    panic_put_field(writer, "; the address is ", (uintptr_t)report->address - (uintptr_t)report->block, 10);
-    panic_put(writer, " bytes behind its start");
+    const uintptr_t address = (uintptr_t)report->address, block = (uintptr_t)report->block;
+    panic_put_field(writer, "; the address is ", address >= block ? address - block : block - address, 10);
+    panic_put(writer, address >= block ? " bytes behind its start" : " bytes before its start");
 }
 
 ZMM_PUBLIC size_t zmm_panic_text(const zmm_panic *report, char *text, size_t text_bytes) {
@@ -165,6 +177,9 @@ ZMM_PUBLIC size_t zmm_panic_text(const zmm_panic *report, char *text, size_t tex
     }
     if (report->free_site != NULL) {
         panic_put_field(&writer, "\n  freed:     ", (uintptr_t)report->free_site, 16);
+    }
+    if (report->access_site != NULL) {
+        panic_put_field(&writer, "\n  accessed:  ", (uintptr_t)report->access_site, 16);
     }
     if (report->hint != NULL) {
         panic_put(&writer, "\n  hint:      ");

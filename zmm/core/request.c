@@ -1,6 +1,6 @@
 /* request.c -- the life of a heap: its beginning, the end of a request, its full end; and its limit.
  *
- * Asks:    chunk, huge, storage, ground, check (level debug).
+ * Asks:    chunk, huge, storage, ground, switches, check, guard and fault (level debug).
  * Serves:  api.
  * zendmm.md sections 13 to 15. */
 #include "core.h"
@@ -63,10 +63,34 @@ static void request_new_key(zmm_heap *heap) {
     heap->link_key = kernel()->random != NULL ? kernel()->random() : LINK_INVERSE;
 }
 
-/* An environment switch: set, and neither empty nor "0". */
-static bool request_is_set(const char *name) {
-    const char *const value = getenv(name);
-    return value != NULL && value[0] != '\0' && !(value[0] == '0' && value[1] == '\0');
+/* What an option asks for, or else its environment variable. */
+static uint32_t request_choose(uint32_t option, uint32_t from_environment) {
+    return option == 0 ? from_environment : option == ZMM_OFF ? 0 : option;
+}
+
+static bool request_apply_options(zmm_heap *heap, const zmm_options *options) {
+    zmm_switches switches;
+    char text[160];
+    if (!switches_read(&switches, text, sizeof(text))) {
+        fprintf(stderr, "%s\n", text);
+        return false;
+    }
+    heap->edition = options->edition;
+    heap->wipes = ZMM_TRIMS && (options->wipes || switches.wipes != 0);
+#if ZMM_GUARD_MODE
+    heap->check_every = heap->check_countdown = request_choose(options->check_every, switches.check_every);
+    heap->guard_every = request_choose(options->guard_every, switches.guard_every);
+    heap->guard_countdown = heap->guard_every > 0 ? 1 : 0;
+    if (options->handlers != NULL || (heap->guard_every != 0 && !guard_prepare())) {
+        heap->guard_every = 0; /* a heap with storage of its own has all its memory from there */
+    }
+    if (heap->guard_every != 0) {
+        fault_install();
+    }
+#else
+    (void)request_choose;
+#endif
+    return true;
 }
 
 static zmm_heap *request_make_record(const zmm_options *options) {
@@ -88,11 +112,13 @@ static zmm_heap *request_make_record(const zmm_options *options) {
         heap->small_words[bin_index] = is_fast ? page_word_small(heap->id, bin_index, 0) : PAGE_WORD_NONE;
     }
     heap->small_bytes_max = ZMM_SMALL_BYTES_MAX;
-    heap->edition = options->edition;
-    heap->wipes = ZMM_TRIMS && (options->wipes || request_is_set("ZMM_WIPE"));
     usage_set_limit(heap, ZMM_LIMIT_BYTES_DEFAULT);
     request_new_key(heap);
     heap->huge_key = heap->trim_key = heap->order_state = heap->link_key;
+    if (!request_apply_options(heap, options)) {
+        request_release_record(heap);
+        return NULL;
+    }
 #if ZMM_TRIMS
     if (!quarantine_prepare(heap)) {
         request_release_record(heap);
@@ -182,6 +208,9 @@ static void request_drop_blocks(zmm_heap *heap) {
 #if ZMM_TRIMS
     trim_sweep(heap);
     quarantine_forget(heap);
+#endif
+#if ZMM_GUARD_MODE
+    guard_end_request(heap);
 #endif
     huge_release_all(heap);
     chunk_record *const main_chunk = heap->main_chunk;

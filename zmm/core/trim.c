@@ -215,9 +215,8 @@ static void trim_sweep_chunk(zmm_heap *heap, const chunk_record *chunk) {
     }
 }
 
-/* Every block that still lives, and every slot that does not, is looked at once more before all of it goes. */
-ZMM_INTERNAL void trim_sweep(zmm_heap *heap) {
-    quarantine_flush(heap);
+/* Every block that lives, and every slot that does not. */
+ZMM_INTERNAL void trim_verify_all(zmm_heap *heap) {
     const chunk_record *chunk = heap->main_chunk;
     do {
         trim_sweep_chunk(heap, chunk);
@@ -226,6 +225,12 @@ ZMM_INTERNAL void trim_sweep(zmm_heap *heap) {
     for (const huge_record *huge = heap->huge_list; huge != NULL; huge = huge->next) {
         trim_verify(heap, huge->block, huge->size_bytes);
     }
+}
+
+/* The last look before all of it goes. */
+ZMM_INTERNAL void trim_sweep(zmm_heap *heap) {
+    quarantine_flush(heap);
+    trim_verify_all(heap);
 }
 
 #endif

@@ -82,6 +82,13 @@ ZMM_INTERNAL void walk_visit(const zmm_heap *heap, const zmm_visitor *visitor, v
             visitor->free_slot(context, &view);
         }
     }
+#if ZMM_GUARD_MODE
+    for (const guard_page *guarded = visitor->huge != NULL ? guard_next(heap, NULL) : NULL; guarded != NULL;
+         guarded = guard_next(heap, guarded)) {
+        const zmm_huge_view view = {.mapping_index = guarded->mapping_index, .size_bytes = guarded->counted_bytes};
+        visitor->huge(context, &view);
+    }
+#endif
     for (const huge_record *huge = heap->huge_list; visitor->huge != NULL && huge != NULL; huge = huge->next) {
         const zmm_huge_view view = {.mapping_index = huge->mapping_index, .size_bytes = huge->size_bytes};
         visitor->huge(context, &view);
@@ -149,7 +156,24 @@ static zmm_place walk_place_in_chunk(const zmm_heap *heap, position at, const vo
     return place;
 }
 
+#if ZMM_GUARD_MODE
+/* A guarded block is a mapping of its own. */
+static zmm_place walk_place_guarded(const zmm_heap *heap, const void *address) {
+    const guard_page *const guarded = guard_find(address);
+    if (guarded == NULL || guarded->state != GUARD_LIVE || guarded->heap != heap || guarded->block != address) {
+        return (zmm_place){.kind = ZMM_PLACE_NONE};
+    }
+    return (zmm_place){
+        .kind = ZMM_PLACE_HUGE, .mapping_index = guarded->mapping_index, .block_bytes = guarded->requested_bytes};
+}
+#endif
+
 ZMM_INTERNAL zmm_place walk_place(const zmm_heap *heap, const void *address) {
+#if ZMM_GUARD_MODE
+    if (guard_has(address)) {
+        return walk_place_guarded(heap, address);
+    }
+#endif
     const position at = ground_locate(NULL, address);
     if (at != POSITION_NONE) {
         return walk_place_in_chunk(heap, at, address);
@@ -163,6 +187,12 @@ ZMM_INTERNAL zmm_place walk_place(const zmm_heap *heap, const void *address) {
 }
 
 ZMM_INTERNAL bool walk_owns(const zmm_heap *heap, const void *address) {
+#if ZMM_GUARD_MODE
+    const guard_page *const guarded = guard_find(address);
+    if (guarded != NULL) {
+        return guarded->state == GUARD_LIVE && guarded->heap == heap;
+    }
+#endif
     const position at = ground_locate(NULL, address);
     if (at == POSITION_NONE) {
         return huge_find_around(heap, address) != NULL;

@@ -60,7 +60,10 @@ struct zmm_storage {
 
 /* ---- life ----------------------------------------------------------------------------------------------------- */
 
-/* Fill with zeros for the defaults. */
+/* For a number of the options below: not even when the environment says so. */
+#define ZMM_OFF UINT32_MAX
+
+/* Fill with zeros for the defaults. Numbers that stay 0 are the environment's (docs/switches.md). */
 typedef struct zmm_options {
     zmm_edition edition;
     size_t limit_bytes;                   /* 0: no limit (SIZE_MAX >> 1) */
@@ -68,11 +71,21 @@ typedef struct zmm_options {
     const void *storage_data; /* copied for the handlers when storage_data_bytes > 0, else passed on as it is */
     size_t storage_data_bytes;
     bool wipes; /* level hardened: freed blocks are zeroed, and writes into them found later (also: ZMM_WIPE=1) */
+    uint32_t guard_every; /* level debug: one block of so many lies on pages of its own; 1: all (also: ZMM_GUARD) */
+    uint32_t check_every; /* level debug: the heap is checked at every so-manieth call (also: ZMM_CHECK_EVERY) */
 } zmm_options;
 
 /* A new heap with one empty chunk; `options` may be NULL. NULL when no memory can be had, after the line
  * "Can't initialize heap" on stderr. */
 ZMM_API zmm_heap *zmm_heap_startup(const zmm_options *options);
+
+/* What the environment says. ZMM_LEVEL is for callers that choose among levels: 0 (fast) to 3 (debug), ZMM_OFF when it is
+ * not set; the others are options of that name. False when a value is wrong: `text` is then a line that names the variable,
+ * its value and what to write. */
+typedef struct zmm_switches {
+    uint32_t level, wipes, guard_every, check_every;
+} zmm_switches;
+ZMM_API bool zmm_read_switches(zmm_switches *switches, char *text, size_t text_bytes);
 
 /* Ends a request (full = false: every block is dropped, the heap lives on, limit and storage are kept) or the heap
  * itself (full = true: the handle is dead afterwards). `silent` suppresses the leak report of level debug. */
@@ -262,6 +275,7 @@ typedef struct zmm_panic {
     bool has_values; /* expected and found are set */
     uint64_t expected, found;
     const void *alloc_site, *free_site; /* return addresses of the calls, where the level keeps them */
+    const void *access_site;            /* the instruction that was stopped (guard mode), or NULL */
 } zmm_panic;
 
 /* Called before anything is printed, with the reason; it should not return (longjmp, exit). When it does, the report goes
@@ -334,6 +348,8 @@ typedef struct zmm_api {
     size_t (*panic_text)(const zmm_panic *, char *, size_t);
     void (*heap_free_sized)(zmm_heap *, void *, size_t);
     void (*set_kernel)(const zmm_kernel *);
+    bool (*read_switches)(zmm_switches *, char *, size_t);
+    void *(*test_meta)(zmm_heap *, const char *, const void *);
 } zmm_api;
 
 /* The table of the library's own level. The Python extension links all levels and has one such function for each:

@@ -173,14 +173,3 @@ CASE_AT_ALL_LEVELS(emptying_the_cache_ends_with_the_cache) {
     EXPECT_EQUAL(usage_of(heap).cached_chunk_count, 0);
     end_heap(heap);
 }
-
-/* An environment switch counts when it is set, and neither empty nor "0". */
-CASE_AT_ALL_LEVELS(environment_switches_are_read) {
-    static const char name[] = "ZMM_TEST_SWITCH";
-    EXPECT(!request_is_set(name));
-    static const char *const values[] = {"", "0", "1", "00", "yes"};
-    for (size_t index = 0; index < 5; index++) {
-        EXPECT(setenv(name, values[index], 1) == 0);
-        EXPECT(request_is_set(name) == (index >= 2));
-    }
-}
