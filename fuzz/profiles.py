@@ -173,7 +173,7 @@ PROFILES: dict[str, Profile] = {
     ),
     # Each misuse costs a child process, about three milliseconds: a few in a program.
     "misuse": Profile(
-        _CORE | _CARE | {"request_end": 1, "misuse": 9},
+        _CORE | _CARE | {"request_end": 1, "misuse": 24},
         {"tiny": 3, "bins": 6, "small": 2, "pages": 4, "large": 2, "runs": 2, "chunk": 1, "huge": 2},
     ),
 }

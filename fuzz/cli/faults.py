@@ -14,7 +14,7 @@ from ..errors import CLEAN, COUNTEREXAMPLE, INCONCLUSIVE, UserError
 from ..faults.fault import CLASSES, Fault, load_catalogue, load_fault
 from ..faults.html import to_html
 from ..faults.matrix import print_matrix
-from ..faults.measure import Column, measure
+from ..faults.measure import Column, measure, measure_sources
 from ..faults.prices import measure_prices
 from ..faults.record import FAIL, PASS, encode, make_record
 from ..faults.reproduce import to_c
@@ -82,8 +82,9 @@ def command(
         if name not in CLASSES:
             raise UserError(f"unknown class {name!r}; there are {', '.join(CLASSES)}")
     chosen = choose_faults(fault, classes)
+    sources = chosen
     if variant_count:
-        chosen = variants(chosen, variant_count, number)
+        chosen = variants(sources, variant_count, number)
     for path in (json, html):
         check_writable(path)
     if reproducers is not None:
@@ -103,6 +104,9 @@ def command(
             if not quiet:
                 console.print(f"{subject.name}: {len(chosen)} faults ...", markup=False, soft_wrap=True)
             column = measure(subject, chosen, runs=runs, jobs=jobs)
+            if variant_count:
+                rates = measure_sources(subject, chosen, sources, runs=runs, jobs=jobs)
+                column = replace(column, sources=rates)
             columns.append(replace(column, prices=measure_prices(subject)) if prices else column)
     record = make_record(columns, chosen, runs=runs, seed=number, missing=missing, version=VERSION)
     if quiet:
@@ -127,9 +131,9 @@ def choose_faults(names: Sequence[str] | None, classes: Sequence[str] | None) ->
     Raises:
         UserError: there is no such fault, or a file holds none.
     """
-    known = {fault.id: fault for fault in load_catalogue()}
+    known = {fault.id: fault for fault in load_catalogue(found=True)}
     chosen = []
-    for name in names or known:
+    for name in names or [fault.id for fault in load_catalogue()]:
         if name in known:
             chosen.append(known[name])
         elif os.sep in name or name.endswith(".toml"):

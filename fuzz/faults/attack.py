@@ -84,7 +84,7 @@ class _Walk:
     def __init__(self) -> None:
         self.live: dict[str, bool] = {}
         self.sizes: dict[str, int] = {}
-        self.reused: set[str] = set()  # dead names, of whose kind a block was made since
+        self.reused: set[str] = set()  # dead names, in whose place another block may lie
         self.made: set[str] = set()
 
     def lines(self, step: Step) -> Iterator[Line]:
@@ -116,8 +116,7 @@ class _Walk:
     def _take(self, name: str, size: int) -> None:
         self.live[name], self.sizes[name] = True, size
         self.reused.discard(name)
-        kind = kind_of(size)
-        self.reused |= {one for one, lives in self.live.items() if not lives and kind_of(self.sizes[one]) == kind}
+        self.reused |= {one for one, lives in self.live.items() if not lives}
 
     def _drop(self, name: str) -> None:
         self.live[name] = False

@@ -63,13 +63,17 @@ class Fault:
         return bool(self.neutral_from) and LEVELS.index(level) >= LEVELS.index(self.neutral_from)
 
 
-@lru_cache(maxsize=1)
-def load_catalogue() -> tuple[Fault, ...]:
-    """All faults of the catalogue, class by class, in the order of their numbers."""
+@lru_cache(maxsize=2)
+def load_catalogue(*, found: bool = False) -> tuple[Fault, ...]:
+    """
+    All faults of the catalogue, class by class, in the order of their numbers.
+
+    ``found`` adds those that the search has found since: they are no part of the matrix, whose rates are to be
+    compared with those of others.
+    """
     folder = resources.files(__package__).joinpath("catalogue")
-    faults = [
-        parse_fault(entry.read_text("utf-8"), entry.name) for entry in folder.iterdir() if entry.name.endswith(".toml")
-    ]
+    entries = [*folder.iterdir(), *(folder.joinpath("found").iterdir() if found else ())]
+    faults = [parse_fault(entry.read_text("utf-8"), entry.name) for entry in entries if entry.name.endswith(".toml")]
     return tuple(sorted(faults, key=lambda fault: (CLASSES.index(fault.kind), fault.id)))
 
 

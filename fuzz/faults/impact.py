@@ -25,6 +25,20 @@ class Primitive:
     misuses: tuple[str, ...]
     impact: str
 
+    @classmethod
+    def of(cls, signature: str) -> Primitive:
+        """The primitive of a signature."""
+        misuses, _, impact = signature.partition(" -> ")
+        return cls(tuple(misuses.split(" + ")) if misuses != "nothing" else (), impact)
+
+    def contains(self, other: Primitive) -> bool:
+        """Whether the other does at least this harm with a part of these misuses: then this one is nothing new."""
+        if not other.misuses or not set(other.misuses) <= set(self.misuses):
+            return False
+        if self.impact not in GOALS or other.impact not in GOALS:
+            return self.impact == other.impact
+        return GOALS.index(other.impact) <= GOALS.index(self.impact)
+
     @property
     def signature(self) -> str:
         return f"{' + '.join(self.misuses) or 'nothing'} -> {self.impact}"

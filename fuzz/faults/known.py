@@ -33,7 +33,7 @@ class KnownPrimitive:
 def load_known() -> tuple[KnownPrimitive, ...]:
     """All of them, in the order of the file."""
     text = resources.files(__package__).joinpath("primitives.toml").read_text("utf-8")
-    return tuple(KnownPrimitive(**entry) for entry in tomllib.loads(text).get("primitive", []))
+    return tuple(KnownPrimitive(**entry) for entry in tomllib.loads(text)["primitive"])
 
 
 def known_at(level: str) -> frozenset[str]:

@@ -90,6 +90,12 @@ def rate_rows(record: FaultsRecord) -> Iterator[tuple[str, list[str]]]:
     yield row("diagnosed", "diagnosed")
     yield row("at once", "at_once")
     yield row("silent harm", "silent")
+    if any(target.sources for target in record.targets):
+        for title, pick in (("in time", "in_time"), ("diagnosed", "diagnosed"), ("silent harm", "silent")):
+            yield (
+                f"variants less their faults: {title}",
+                [_points(target.rates, target.sources, pick) for target in record.targets],
+            )
     classes = dict.fromkeys(kind for target in record.targets for kind in target.classes)
     for kind in classes:
         texts = []
@@ -100,6 +106,10 @@ def rate_rows(record: FaultsRecord) -> Iterator[tuple[str, list[str]]]:
     for name, title in _PRICES:
         if any(name in target.prices for target in record.targets):
             yield title, [_price(target.prices.get(name)) for target in record.targets]
+
+
+def _points(rates: RatesRecord, sources: RatesRecord | None, name: str) -> str:
+    return f"{(getattr(rates, name) - getattr(sources, name)) * 100:+.1f}" if sources else "-"
 
 
 def _price(value: float | None) -> str:

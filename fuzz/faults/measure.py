@@ -8,9 +8,14 @@ from dataclasses import dataclass, field
 from .classify import Cell, judge, kept_promise
 from .controls import controls
 from .fault import Fault
+from .rates import Rates, rates_of
 from .run import RUNS, run_faults
 from .subject import Subject
 
+# A defence that knows only the catalogue's own sequences shows itself here: by so many points at most may the rates of
+# variants differ, if there are so many of them.
+VARIANTS_MAY_DIFFER = 0.03
+VARIANTS_MIN = 500
 # Legal operations do not depend on chance as much as attacks do.
 _CONTROL_RUNS = 2
 
@@ -20,6 +25,7 @@ class Column:
     """
     What one target made of the faults asked for.
 
+    ``sources`` are the rates of the faults themselves where the cells are those of variants.
     ``alarms`` are the controls that did not come out clean: then nothing else in the column can be trusted.
     """
 
@@ -28,6 +34,19 @@ class Column:
     controls: int
     alarms: tuple[Cell, ...]
     prices: dict[str, float] = field(default_factory=dict)
+    sources: Rates | None = None
+
+    def strays(self) -> list[str]:
+        """
+        The rates in which variants differ from the faults that they are variants of, by more than they may.
+
+        Only where there are enough of them to say so.
+        """
+        if self.sources is None or len(self.cells) < VARIANTS_MIN:
+            return []
+        rates = rates_of(self.cells)
+        names = ("in_time", "diagnosed", "silent")
+        return [name for name in names if abs(getattr(rates, name) - getattr(self.sources, name)) > VARIANTS_MAY_DIFFER]
 
     def broken_promises(self) -> list[Cell]:
         """The faults that a level of zmm lets through although the catalogue says that it stops them."""
@@ -65,3 +84,13 @@ def measure(
     }
     column = tuple(cells.get(fault.id, Cell(fault, subject.name, ())) for fault in faults)
     return Column(subject, column, len(checks), tuple(alarms))
+
+
+def measure_sources(
+    subject: Subject, variants: Sequence[Fault], faults: Sequence[Fault], *, runs: int = RUNS, jobs: int = 2
+) -> Rates:
+    """The rates of the faults that variants were made of."""
+    ids = {variant.id.rpartition(".v")[0] for variant in variants}
+    chosen = [fault for fault in faults if fault.id in ids]
+    ends = run_faults(subject, chosen, runs=runs, jobs=jobs)
+    return rates_of(Cell(fault, subject.name, tuple(judge(end) for end in runs)) for fault, runs in ends)

@@ -29,7 +29,11 @@ class RatesRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TargetRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A column. `prices` are nanoseconds (pair_ns, random_ns, large_ns), instructions and resident bytes per byte."""
+    """
+    A column. `sources`: the rates of the faults themselves, where `rates` are those of variants.
+
+    `prices` are nanoseconds (pair_ns, random_ns, large_ns), instructions and resident bytes per byte.
+    """
 
     name: str
     kind: str
@@ -41,6 +45,7 @@ class TargetRecord(msgspec.Struct, frozen=True, kw_only=True):
     alarms: tuple[str, ...]
     broken_promises: tuple[str, ...]
     prices: dict[str, float]
+    sources: RatesRecord | None = None
 
 
 class CellRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +137,13 @@ def _status(columns: Sequence[Column]) -> tuple[str, str]:
             names = ", ".join(cell.fault.id for cell in broken)
             return FAIL, f"{column.subject.name} promises to stop {names} and does not"
     for column in columns:
+        strays = column.strays() if column.subject.is_zmm else []
+        if strays:
+            return (
+                FAIL,
+                f"{column.subject.name}: variants differ from their faults by more than 3 points: {', '.join(strays)}",
+            )
+    for column in columns:
         undecided = column.inconclusive()
         if undecided:
             shown = undecided[0]
@@ -164,6 +176,7 @@ def _target(column: Column) -> TargetRecord:
         alarms=tuple(f"{cell.fault.id}: {cell.text}" for cell in column.alarms),
         broken_promises=tuple(cell.fault.id for cell in column.broken_promises()),
         prices=column.prices,
+        sources=_rates(column.sources) if column.sources else None,
     )
 
 

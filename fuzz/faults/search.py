@@ -85,14 +85,15 @@ class Search:
     ) -> None:
         self.subject = subject
         self.seed = seed
-        self.known = frozenset(known)
+        self._known = [Primitive.of(signature) for signature in sorted(known)]
         self.jobs = jobs
         self.enough = enough
         self.notice = notice
         self.result = Searched(subject)
         self._corpus: list[Attack] = []
         self._behaviours: set[tuple[object, ...]] = set()
-        self._explained: set[str] = set()  # misuses that do harm all by themselves
+        # Misuses that do harm all by themselves.
+        self._explained = {one.misuses[0] for one in self._known if len(one.misuses) == 1 and one.impact != "victim"}
         self._lock = threading.Lock()
         self._begin = time.monotonic()
         self._stop = threading.Event()
@@ -155,20 +156,27 @@ class Search:
             script = script_of(attack)
             impact = impact_of(server.run(script), attack) if script else ""
             if not impact:
+                self._count_known(tags)
                 return None
         small = reduce_attack(attack, lambda part: self._shows(part, impact, server))
         primitive = Primitive(misuses_of(small), self._worst(small, impact, server))
-        signature = primitive.signature
         with self._lock:
-            if len(primitive.misuses) == 1:
+            if len(primitive.misuses) == 1 and primitive.impact != "victim":
                 self._explained.add(primitive.misuses[0])
-            if signature in self.known:
-                self.result.known[signature] += 1
+            explained = next((one for one in self._known if primitive.contains(one)), None)
+            if explained is not None:
+                self.result.known[explained.signature] += 1
                 return primitive
-            if signature in self.result.found:
+            if any(primitive.contains(one.primitive) for one in self.result.found.values()):
                 return primitive
         self._confirm(primitive, small, engine)
         return primitive
+
+    def _count_known(self, tags: Collection[str]) -> None:
+        with self._lock:
+            for one in self._known:
+                if set(one.misuses) <= set(tags):
+                    self.result.known[one.signature] += 1
 
     def _worst(self, attack: Attack, impact: str, server: Server) -> str:
         """The worst that some runs of an attack show."""

@@ -25,7 +25,7 @@ SCHEDULE: tuple[tuple[str, int], ...] = (
     *(("failing", length) for length in (400, 150, 60)),
     *(("huge", length) for length in (400, 60)),
     *(("realloc", length) for length in (150, 60, 60)),
-    *(("misuse", length) for length in (60, 24)),
+    *(("misuse", length) for length in (60, 60, 24, 24)),
 )
 # Findings after which a worker stops: more of them are mostly the same one again.
 FINDINGS_MAX = 3
