@@ -17,7 +17,7 @@ def test_every_group_has_a_reason(tmp_path: Path) -> None:
     assert len(read_list()) > 10
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('[[group]]\nfile = "gc.c"\nreason = " "\n')
-    with pytest.raises(ReachError, match="gc.c has no reason"):
+    with pytest.raises(ReachError, match=r"gc\.c has no reason"):
         read_list(wrong)
 
 
