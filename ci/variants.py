@@ -173,6 +173,12 @@ def check() -> None:
             if variant.compiler in {"", compiler}:
                 build(name, compiler, werror=True)
                 print(f"{name:<12}{compiler:<12}built without a warning", flush=True)
+        # The fuzzing harness has a build of its own: one executable for each target and engine.
+        folder = BUILD / f"harness-{compiler}"
+        targets = sorted(path.stem for path in (ROOT / "fuzz" / "native" / "harness" / "targets").glob("*.c"))
+        command = [str(BIN / "python"), "-P", "-m", "zmm_fuzz.harness.build", "--engine", "replay", "--strict"]
+        _run([*command, "-o", str(folder), *targets], dict(_tools(compiler), CC=compiler))
+        print(f"{'harness':<12}{compiler:<12}built without a warning", flush=True)
 
 
 def main() -> int:

@@ -1,8 +1,8 @@
 """
 Builds the harness: the core, the C interpreter of tapes and its shadow model as one executable for an engine.
 
-Compiles only what changed (objects are kept by the digest of what they are made of), in a checkout and in an installed
-copy alike: a wheel carries the C sources. By itself::
+Compiles only what changed (objects are kept by the digest of what they are made of). Needs a checkout: a wheel carries
+no sources of the core. By itself::
 
     python -m zmm_fuzz.harness.build heap php --engine libfuzzer --sanitize -o build/fuzzers
 """
@@ -319,7 +319,7 @@ def build(
         return _atheris_script(target, folder, None, False)
     core = (core or _TREE_CORE).resolve()
     if not (core / "unity.c").exists() or not (_HARNESS / "core.c").exists():
-        raise BuildError(f"the C sources are not in {core}; fuzz from a checkout, or install zmm anew")
+        raise BuildError(f"no sources of the core in {core}: fuzz in a checkout of the repository")
     made = _make(_Job(target, engine, sanitize, core, folder, level, tuple(flags)))
     return _atheris_script(target, folder, made, sanitize) if engine == "atheris" else made
 
@@ -332,6 +332,7 @@ def main() -> int:
     parser.add_argument("--sanitize", action="store_true", help="with ASan and UBSan")
     parser.add_argument("--level", type=int, default=1, help="of the core: 0 fast, 1 release")
     parser.add_argument("--core", type=Path, help="another folder of the core's sources")
+    parser.add_argument("--strict", action="store_true", help="warnings are errors")
     parser.add_argument("-o", dest="folder", type=Path, default=Path("build/fuzzers"))
     options = parser.parse_args()
     try:
@@ -343,6 +344,7 @@ def main() -> int:
                 sanitize=options.sanitize,
                 core=options.core,
                 level=options.level,
+                flags=(*WARNINGS, "-Werror") if options.strict else (),
             )
             print(path)
     except BuildError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from zmm_fuzz.harness import TARGETS
-from zmm_fuzz.harness.build import BuildError, build, build_mutator
+from zmm_fuzz.harness.build import WARNINGS, BuildError, build, build_mutator
 from zmm_fuzz.tape import decode
 
 NATIVE = Path(__file__).resolve().parents[2] / "fuzz" / "native" / "harness"
@@ -51,8 +51,7 @@ def test_the_table_names_every_target() -> None:
 @pytest.mark.parametrize("target", [name for name, one in TARGETS.items() if "replay" in one.engines])
 def test_every_target_plays_without_an_engine(target: str, folder: Path, tmp_path: Path) -> None:
     """Built with the system's compiler, warnings being errors; a folder of tapes is played whole."""
-    flags = ("-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion", "-Wstrict-prototypes")
-    path = build(target, folder=folder / "strict", engine="replay", flags=flags)
+    path = build(target, folder=folder / "strict", engine="replay", flags=(*WARNINGS, "-Werror"))
     for number in range(20):
         (tmp_path / f"{number}.tape").write_bytes(bytes((8, 226, *range(number * 9 % 200, number * 9 % 200 + 40))))
     done = fuzz(path, tmp_path)
