@@ -37,7 +37,7 @@ class Catch:
     ``operations`` were performed up to the end of the batch in which it showed; that took ``seconds`` of processor time
     (this process and the target's), which a busy machine does not stretch, and ``wall_seconds`` on the clock. Shrinking
     took ``shrink_seconds`` more (on the clock, as its budget is) and left a program of ``size`` operations (for the
-    misuse catalogue: lines of the fault).
+    misuse catalogue: lines of the fault). ``shown``: its C reproducer shows the bug (None: nobody looked).
     """
 
     seed: int
@@ -48,6 +48,7 @@ class Catch:
     size: int = 0
     shrink_seconds: float = 0.0
     program: str = ""
+    shown: bool | None = None
 
 
 class _GivenUp(Exception):

@@ -6,13 +6,14 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
 from .hunt import SECONDS_MAX, SHRINK_SECONDS, Catch, hunt
 from .patch import Patch
 from .plant import plant
+from .shown import shown_in_c
 
 SEEDS = 20
 
@@ -23,7 +24,8 @@ class Figures:
     What the catches of one bug come to.
 
     ``found`` of ``seeds`` hunts; the median and the 95th percentile of the seconds to the catch, without shrinking; the
-    median of the operations to the catch and of the operations of the shrunk programs (0: none was shrunk).
+    median of the operations to the catch and of the operations of the shrunk programs (0: none was shrunk); how many C
+    reproducers show the bug, and how many do not.
     """
 
     name: str
@@ -34,11 +36,13 @@ class Figures:
     operations_p50: int
     size_p50: float
     size_max: int
+    shown: int = 0
+    not_shown: int = 0
 
     @property
     def is_good(self) -> bool:
-        """Found with every seed, in time at the 95th percentile."""
-        return 0 < self.seeds == self.found and self.seconds_p95 <= SECONDS_MAX
+        """Found with every seed, in time at the 95th percentile, and shown by every C reproducer."""
+        return 0 < self.seeds == self.found and self.seconds_p95 <= SECONDS_MAX and not self.not_shown
 
 
 class Catches:
@@ -104,7 +108,10 @@ def measure(
                 libraries[patch.name] = plant(patch, folder)
             if patch.level not in libraries:
                 libraries[patch.level] = plant(None, folder, level=patch.level)
-            catch, _ = hunt(patch, libraries[patch.name], libraries[patch.level], seed, shrink_seconds)
+            library, sound = libraries[patch.name], libraries[patch.level]
+            catch, finding = hunt(patch, library, sound, seed, shrink_seconds)
+            if catch.rule and shrink_seconds > 0:
+                catch = replace(catch, shown=shown_in_c(catch.rule, finding, library, sound))
             catches.add(patch, catch)
             observe(patch, catch)
 
@@ -128,4 +135,6 @@ def figures(patch: Patch, catches: Sequence[Catch]) -> Figures:
         int(percentile([catch.operations for catch in catches], 0.5)),
         median(sizes) if sizes else 0,
         max(sizes, default=0),
+        sum(1 for catch in catches if catch.shown is True),
+        sum(1 for catch in catches if catch.shown is False),
     )

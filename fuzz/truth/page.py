@@ -22,7 +22,8 @@ speaks. *Hunts* are the seeds with which it was found, of those tried. *Seconds*
 of the processor time of one worker and its target up to the catch, without shrinking (budget: 60); on an idle machine
 that is the time on the clock. *Operations* were performed up to then; a tier judges whole batches, so that nothing is
 found in less than one of them. *Reproducer* is the median size of the shrunk programs in operations (for the misuse
-catalogue: the lines of the fault).
+catalogue: the lines of the fault). *In C* are the C reproducers that compile, show the bug on the library that has it
+and nothing on the one that has not, of those tried.
 """
 
 
@@ -37,14 +38,14 @@ def page(truth: Sequence[Patch], planted: Sequence[Patch], known: Mapping[str, F
     parts = [_HEAD, f"\n{len(truth)} bugs of {len(projects)} projects, {len(planted)} of our own.\n"]
     parts.append(f"\n{_summary(known, [*truth, *planted])}{remark}\n")
     parts.append("\n## Real bugs\n\n")
-    parts.append("| bug | there | here | found by | hunts | seconds | operations | reproducer |\n")
-    parts.append("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
+    parts.append("| bug | there | here | found by | hunts | seconds | operations | reproducer | in C |\n")
+    parts.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
     for patch in truth:
         there = f"[{patch.project}]({patch.source}): {patch.did}"
         parts.append(f"| `{patch.name}` | {there} | {patch.breaks} | {_finder(patch)} | {_cells(known, patch)} |\n")
     parts.append("\n## Bugs of our own\n\n")
-    parts.append("| bug | here | found by | hunts | seconds | operations | reproducer |\n")
-    parts.append("| --- | --- | --- | --- | --- | --- | --- |\n")
+    parts.append("| bug | here | found by | hunts | seconds | operations | reproducer | in C |\n")
+    parts.append("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
     for patch in planted:
         parts.append(f"| `{patch.name}` | {patch.breaks} | {_finder(patch)} | {_cells(known, patch)} |\n")
     return "".join(parts)
@@ -58,9 +59,10 @@ def _finder(patch: Patch) -> str:
 def _cells(known: Mapping[str, Figures], patch: Patch) -> str:
     found = known.get(patch.name)
     if found is None:
-        return "- | - | - | -"
+        return "- | - | - | - | -"
     seconds = f"{found.seconds_p50:.1f} / {found.seconds_p95:.1f}"
-    return f"{found.found} of {found.seeds} | {seconds} | {found.operations_p50:,} | {found.size_p50:g}"
+    shown = f"{found.shown} of {found.shown + found.not_shown}"
+    return f"{found.found} of {found.seeds} | {seconds} | {found.operations_p50:,} | {found.size_p50:g} | {shown}"
 
 
 def _summary(known: Mapping[str, Figures], patches: Sequence[Patch]) -> str:
@@ -69,7 +71,9 @@ def _summary(known: Mapping[str, Figures], patches: Sequence[Patch]) -> str:
         return "Nothing has been measured yet. "
     good = sum(1 for one in measured if one.is_good)
     size = median(one.size_p50 for one in measured if one.size_p50)
+    shown = sum(one.shown for one in measured)
+    tried = shown + sum(one.not_shown for one in measured)
     return (
         f"Of {len(measured)} bugs measured, {good} are found with every seed within 60 seconds at the 95th percentile; "
-        f"the median of their reproducers is {size:g} operations. "
+        f"the median of their reproducers is {size:g} operations. {shown:,} of {tried:,} C reproducers show their bug. "
     )

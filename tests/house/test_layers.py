@@ -184,7 +184,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         # campaigns
         "campaign.*",
         # bugs on purpose
-        *("truth.patch", "truth.plant", "truth.hunt", "truth.measure", "truth.page", "truth"),
+        *("truth.patch", "truth.plant", "truth.hunt", "truth.shown", "truth.measure", "truth.page", "truth"),
         # the command line
         *("cli.options", "cli.output", "cli.progress", "cli.*", "__main__"),
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +10,11 @@ import ground_truth
 import pytest
 from zmm_fuzz.compare import RULES
 from zmm_fuzz.faults.fault import load_catalogue
-from zmm_fuzz.faults.reproduce import to_c
-from zmm_fuzz.reproduce.c_source import c_source
-from zmm_fuzz.tiers.base import Finding
 from zmm_fuzz.truth.hunt import Catch, hunt, hunt_tier
 from zmm_fuzz.truth.measure import Catches, digest_of, figures, measure, percentile
 from zmm_fuzz.truth.patch import Patch, PlantError, read_folder, read_patch
 from zmm_fuzz.truth.plant import check, plant
+from zmm_fuzz.truth.shown import shown_in_c
 from zmm_model.rules import RULES as ABSTRACT_RULES
 
 HERE = Path(__file__).resolve().parent
@@ -42,25 +39,6 @@ def built(patch: Patch, folder: Path) -> tuple[Path, Path]:
     return plant(patch, folder), plant(None, folder, level=patch.level)
 
 
-def run_c(source: str, folder: Path, library: Path) -> subprocess.CompletedProcess[str]:
-    """Compile a reproducer, and run it on a library."""
-    path, program = folder / "repro.c", folder / "repro"
-    path.write_text(source, "utf-8")
-    subprocess.run(["cc", "-w", "-o", program, path, "-ldl"], check=True)
-    return subprocess.run([program, library], capture_output=True, text=True, timeout=60, check=False)
-
-
-def is_shown_in_c(patch: Patch, catch: Catch, finding: Finding | None, folder: Path) -> bool:
-    """Whether the C reproducer shows the bug on the library that has it, and not on the one that has not."""
-    library, sound = built(patch, folder)
-    if finding is None:
-        source = to_c(FAULTS[catch.rule], "zmm")
-        with_bug, without = run_c(source, folder, library), run_c(source, folder, sound)
-        return (with_bug.returncode, with_bug.stderr) != (without.returncode, without.stderr)
-    source = c_source(finding)
-    return run_c(source, folder, library).returncode == 1 and run_c(source, folder, sound).returncode == 0
-
-
 def hunted(name: str, seed: int, folder: Path) -> None:
     """Hunt a bug with one seed: in time, few operations, and a C reproducer that compiles and shows it."""
     patch = ALL[name]
@@ -69,7 +47,7 @@ def hunted(name: str, seed: int, folder: Path) -> None:
     assert catch.rule in patch.caught_by, f"seed {seed}: not found in {catch.operations:,} operations"
     assert catch.seconds < SECONDS_MAX
     assert 0 < catch.size <= patch.operations_max, catch.program
-    assert is_shown_in_c(patch, catch, finding, folder), catch.program
+    assert shown_in_c(catch.rule, finding, library, sound), catch.program
 
 
 @pytest.mark.parametrize("name", TRUTH)
@@ -136,6 +114,7 @@ def test_a_bug_that_is_not_found_counts_against_the_suite() -> None:
     assert missed.found == 20
     assert not figures(patch, [*hits[:18], *(replace(hit, seconds=61.0) for hit in hits[18:])]).is_good
     assert not figures(patch, []).is_good
+    assert not figures(patch, [*hits, replace(hits[0], shown=False)]).is_good
     assert percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 2.0
     assert percentile([], 0.5) == 0.0
 
