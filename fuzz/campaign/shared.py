@@ -79,6 +79,10 @@ class SharedCorpus:
                 count += 1
         return count
 
+    def discard(self, data: bytes) -> None:
+        """Removes an input, if it is there."""
+        self._remove(f"{self._root}/{input_name(data)}")
+
     def keep_only(self, names: set[str]) -> int:
         """Removes every other input, and says how many there were."""
         surplus = self.names() - names

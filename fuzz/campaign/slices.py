@@ -168,6 +168,8 @@ class _Performance:
         del self._result.crashes[:-_CRASHES_MAX]
         with suppress(OSError):
             self._shared.save_crash(crash)
+            # Every slice would die of it once more.
+            self._shared.discard(crash.data)
         self._corpus.discard(crash.data)
         self._seeds.discard(crash.data)
 

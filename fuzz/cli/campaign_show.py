@@ -6,9 +6,10 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from ..campaign.plan import Outcome, Plan, WorkerRow
 
@@ -72,13 +73,13 @@ class Show:
             f"coverage {outcome.coverage:,}, features {outcome.features:,}, {crashes} crashes"
         )
 
-    def _table(self, rows: list[WorkerRow], outcome: Outcome) -> Table:
-        table = Table(title=self._line(rows, outcome), title_justify="left", show_edge=False)
+    def _table(self, rows: list[WorkerRow], outcome: Outcome) -> Group:
+        table = Table(show_edge=False)
         for name in ("worker", "executions", "crashes", "lost"):
             table.add_column(name, justify="left" if name == "worker" else "right")
         for row in rows:
             table.add_row(row.name, f"{row.executions:,}", str(row.crashes), str(len(row.deaths)))
-        return table
+        return Group(Text(self._line(rows, outcome)), table)
 
     def _plain(self, line: str) -> None:
         if not self._quiet:

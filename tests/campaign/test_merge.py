@@ -54,8 +54,8 @@ def test_fork_grows_a_corpus(engine: Engine, tmp_path: Path) -> None:
     """LibFuzzer's fork mode starts itself again by its first argument: what its children find arrives."""
     folder = tmp_path / "corpus"
     folder.mkdir()
-    command = [str(engine.path), "-fork=1", "-max_total_time=2", "-max_len=64", str(folder)]
-    subprocess.run(command, cwd=tmp_path, env=engine.child_environment(), capture_output=True, check=False, timeout=60)
+    command = [str(engine.path), "-fork=1", "-runs=20000", "-max_len=64", str(folder)]
+    subprocess.run(command, cwd=tmp_path, env=engine.child_environment(), capture_output=True, check=False, timeout=120)
 
     assert len(Corpus(folder).files()) > 5
 
