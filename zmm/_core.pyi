@@ -27,9 +27,21 @@ _RawView: TypeAlias = tuple[
     list[tuple[int, int]],
 ]
 
+def default_level() -> int: ...
+
 @disjoint_base
 class Heap:
-    def __init__(self, level: int, edition: int, limit_bytes: int, storage: Any, /) -> None: ...
+    def __init__(
+        self,
+        level: int,
+        edition: int,
+        limit_bytes: int,
+        storage: Any,
+        wipes: bool = False,
+        guard_every: int = 0,
+        check_every: int = 0,
+        /,
+    ) -> None: ...
     def __del__(self) -> None: ...
     def alloc(self, size_bytes: int, /) -> int: ...
     def calloc(self, count: int, size_bytes: int, /) -> int: ...

@@ -64,6 +64,22 @@ cdef extern from "_guard.h":
         zmm_edition edition
         size_t limit_bytes
         const zmm_storage_handlers *handlers
+        c_bool wipes
+        uint32_t guard_every, check_every
+    ctypedef struct zmm_switches:
+        uint32_t level
+    ctypedef struct zmm_panic:
+        const char *hint
+        const char *owner
+        const void *block
+        const void *alloc_site
+        const void *free_site
+        const void *access_site
+        size_t block_bytes, requested_bytes
+        c_bool block_is_live, has_values
+        int32_t bin_index
+        uint32_t mapping_index, page_index, slot_index
+        uint64_t expected, found
     ctypedef struct zmm_usage:
         size_t size_bytes, peak_bytes, real_size_bytes, real_peak_bytes, limit_bytes
         uint32_t chunk_count, chunk_count_peak, cached_chunk_count, delete_boundary, delete_count
@@ -110,11 +126,14 @@ cdef extern from "_guard.h":
         void (*heap_clear_refusal)(zmm_heap *) noexcept
         size_t (*refusal_text)(const zmm_refusal *, char *, size_t) noexcept
         void (*set_panic_hook)(zmm_panic_hook, void *) noexcept
+        c_bool (*read_switches)(zmm_switches *, char *, size_t) noexcept
 
     ctypedef struct guard:
         void *owner
         const char *reason
         const void *address
+        zmm_panic report
+        char *text
     void guard_panic(zmm_heap *, const char *, const void *, void *) noexcept
     guard *guard_suspend() noexcept
     void guard_resume(guard *) noexcept
@@ -160,7 +179,7 @@ tables[1] = zmm_api_release()
 tables[2] = zmm_api_hardened()
 tables[3] = zmm_api_debug()
 for _level in range(4):
-    tables[_level].set_panic_hook(guard_panic, NULL)
+    tables[_level].set_panic_hook(guard_panic, <void *>tables[_level])
 del _level
 
 # What a heap can be used for.  0 is a heap whose __init__ has not run.
@@ -169,6 +188,41 @@ cdef enum:
     STATE_OPEN = 1
     STATE_BUSY = 2       # in the middle of a call, and Python code may run: its storage's methods
     STATE_CORRUPTED = 3
+
+
+def default_level():
+    """
+    Return what ZMM_LEVEL says, an index of ``LEVELS``; release when it says nothing.
+
+    :raises ValueError: when one of zmm's environment variables has a wrong value.
+    """
+    cdef zmm_switches switches
+    cdef char text[192]
+    if not tables[0].read_switches(&switches, text, sizeof(text)):
+        raise ValueError(text.decode("utf-8", "replace"))
+    return LEVELS.index("release") if switches.level >= 4 else switches.level
+
+
+cdef dict panic_fields(const zmm_panic *report, const char *text):
+    """What a panic said, by name; None for what the level does not know."""
+    return {
+        "text": text.decode("utf-8", "replace"),
+        "hint": report.hint.decode() if report.hint != NULL else "",
+        "owner": report.owner.decode() if report.owner != NULL else "",
+        "block": <size_t>report.block,
+        "block_bytes": report.block_bytes,
+        "requested_bytes": report.requested_bytes if report.requested_bytes != SIZE_MAX else None,
+        "block_is_live": bool(report.block_is_live),
+        "bin_index": report.bin_index if report.bin_index >= 0 else None,
+        "mapping_index": report.mapping_index,
+        "page_index": report.page_index,
+        "slot_index": report.slot_index,
+        "expected": report.expected if report.has_values else None,
+        "found": report.found if report.has_values else None,
+        "alloc_site": <size_t>report.alloc_site,
+        "free_site": <size_t>report.free_site,
+        "access_site": <size_t>report.access_site,
+    }
 
 
 # ---- numbers -----------------------------------------------------------------------------------------------------
@@ -315,6 +369,9 @@ cdef class Heap:
     :param edition: an index of ``EDITIONS``.
     :param limit_bytes: the memory limit; 0 for none.
     :param storage: where chunks come from; ``None`` for the system.
+    :param wipes: whether freed blocks are zeroed.
+    :param guard_every: one block of so many is guarded; 0: as the environment says.
+    :param check_every: every so many calls the heap is checked; 0: as the environment says.
     :raises SystemRefusalError: when no memory can be had for the first chunk.
     """
 
@@ -332,7 +389,7 @@ cdef class Heap:
     cdef object error             # what the storage raised in this call
     cdef object __weakref__
 
-    def __init__(self, int level, int edition, size_t limit_bytes, storage, /):
+    def __init__(self, int level, int edition, size_t limit_bytes, storage, bint wipes=False, guard_every=0, check_every=0, /):
         cdef zmm_options options
         cdef zmm_storage_handlers handlers
         if self.home != 0:
@@ -347,6 +404,9 @@ cdef class Heap:
         memset(&handlers, 0, sizeof(handlers))
         options.edition = edition
         options.limit_bytes = limit_bytes
+        options.wipes = wipes
+        options.guard_every = guard_every
+        options.check_every = check_every
         if storage is not None:
             handlers.chunk_alloc = storage_chunk_alloc
             handlers.chunk_free = storage_chunk_free
@@ -393,7 +453,8 @@ cdef class Heap:
         return 0
 
     cdef object corruption(self):
-        return HeapCorruptedError(self.inside.reason.decode(), <size_t>self.inside.address)
+        fields = panic_fields(&self.inside.report, self.inside.text) if self.inside.text[0] != 0 else None
+        return HeapCorruptedError(self.inside.reason.decode(), <size_t>self.inside.address, fields)
 
     cdef int raise_corrupted(self) except -1:
         """After a panic: the memory stays where it is, because nothing about it can be trusted."""

@@ -31,14 +31,18 @@ typedef struct guard {
     void *owner;         /* the Python heap, borrowed */
     const char *reason;  /* of the panic; NULL: none yet */
     const void *address;
+    zmm_panic report; /* with its text, once there is a reason */
+    char text[1024];
 } guard;
 
 static guard *guard_inside;
 
 static void guard_panic(zmm_heap *heap, const char *reason, const void *address, void *context) {
     (void)heap;
-    (void)context;
     if (guard_inside != NULL) {
+        const zmm_api *const api = context;
+        api->panic_report(&guard_inside->report);
+        api->panic_text(&guard_inside->report, guard_inside->text, sizeof(guard_inside->text));
         guard_inside->reason = reason;
         guard_inside->address = address;
         GUARD_JUMP(guard_inside->place);

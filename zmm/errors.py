@@ -6,6 +6,11 @@ caller is found before the heap is touched.  Corruption ends the heap it is foun
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = [
     "BlockExportedError",
     "ClosedBlockError",
@@ -139,13 +144,34 @@ class HeapCorruptedError(ZmmError):
     """
     The heap's bookkeeping is damaged: somebody wrote outside a block.  The heap can't be used any more.
 
-    ``reason`` is the broken invariant's id or the panic's phrase, ``address`` where it was noticed (0: nowhere).
+    ``reason`` is the broken invariant's id or the panic's phrase, ``address`` where it was noticed (0: nowhere).  The
+    rest is what the report of a panic says, as far as the level knows it: ``text`` (all of it, as printed), ``hint``,
+    ``owner``, ``block`` (its address), ``block_bytes``, ``requested_bytes``, ``block_is_live``, ``bin_index``,
+    ``mapping_index``, ``page_index``, ``slot_index``, ``expected``, ``found``, and the return addresses
+    ``alloc_site``, ``free_site`` and ``access_site`` (0: not known).
     """
 
-    def __init__(self, reason: str, address: int = 0) -> None:
-        super().__init__(reason, address)
+    def __init__(self, reason: str, address: int = 0, fields: Mapping[str, Any] | None = None) -> None:
+        super().__init__(reason, address, fields)
         self.reason = reason
         self.address = address
+        known = fields or {}
+        self.text: str = known.get("text", "")
+        self.hint: str = known.get("hint", "")
+        self.owner: str = known.get("owner", "")
+        self.block: int = known.get("block", 0)
+        self.block_bytes: int = known.get("block_bytes", 0)
+        self.requested_bytes: int | None = known.get("requested_bytes")
+        self.block_is_live: bool = known.get("block_is_live", False)
+        self.bin_index: int | None = known.get("bin_index")
+        self.mapping_index: int = known.get("mapping_index", 0)
+        self.page_index: int = known.get("page_index", 0)
+        self.slot_index: int = known.get("slot_index", 0)
+        self.expected: int | None = known.get("expected")
+        self.found: int | None = known.get("found")
+        self.alloc_site: int = known.get("alloc_site", 0)
+        self.free_site: int = known.get("free_site", 0)
+        self.access_site: int = known.get("access_site", 0)
 
     def __str__(self) -> str:
         at = f" at {self.address:#x}" if self.address else ""

@@ -15,6 +15,7 @@ Level: TypeAlias = Literal["fast", "release", "hardened", "debug"]
 Edition: TypeAlias = Literal["zmm", "php-8.2"]
 
 NO_LIMIT_BYTES = 2**63 - 1
+_OFF = 2**32 - 1  # ZMM_OFF of zmm.h
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -64,9 +65,16 @@ class Heap(_core.Heap):
 
     :param limit: the memory limit: bytes, ``"64M"``, or ``None`` for none.
     :param edition: ``"zmm"``, or ``"php-8.2"`` for PHP 8.2.32 with its harmless quirks.
-    :param level: ``"fast"`` makes the checks of PHP 8.2, ``"release"`` more, ``"debug"`` all of them.  Addresses are
+    :param level: ``None`` for what ZMM_LEVEL says, else ``"release"``; ``"fast"`` makes the checks of PHP 8.2,
+        ``"release"`` more, ``"debug"`` all of them.  Addresses are
         looked up before use at every level; at level fast, which records no live slots, that walks a free list.
     :param storage: where memory comes from; ``None`` for the system.
+    :param wipes: at levels hardened and debug freed blocks are zeroed, and writes into them found later.
+    :param guard: at level debug: ``"all"``, ``"1/64"`` or a number N for one of N blocks on pages of their own,
+        ``"off"`` for none; ``None`` for what ZMM_GUARD says.
+    :param check_every: at level debug the heap is checked at every so many calls, 0 for never; ``None`` for what
+        ZMM_CHECK_EVERY says.
+    :raises ValueError: when an option, or one of zmm's environment variables, has a wrong value.
     :raises SystemRefusalError: when no memory can be had for the first chunk.
     """
 
@@ -76,14 +84,22 @@ class Heap(_core.Heap):
         self,
         limit: int | str | None = None,
         edition: Edition = "zmm",
-        level: Level = "release",
+        level: Level | None = None,
         storage: Storage | None = None,
+        *,
+        wipes: bool = False,
+        guard: str | int | None = None,
+        check_every: int | None = None,
     ) -> None:
+        default_level = _core.default_level()
         super().__init__(
-            _index_of(level, _core.LEVELS, "level"),
+            default_level if level is None else _index_of(level, _core.LEVELS, "level"),
             _index_of(edition, _core.EDITIONS, "edition"),
             limit_to_bytes(limit),
             storage,
+            wipes,
+            _guard_every(guard),
+            _every(check_every, "check_every"),
         )
 
     def __enter__(self) -> Self:
@@ -122,6 +138,25 @@ class Heap(_core.Heap):
     def snapshot(self) -> Snapshot:
         """Return the whole heap as it is now: chunks with their pages, free slots, huge blocks, counters."""
         return make_snapshot(self.level, self.edition, self.usage(), self._view())
+
+
+def _every(number: int | None, what: str) -> int:
+    """The core's number for "every so many": 0 leaves it to the environment, and its OFF is not even that."""
+    if number is None:
+        return 0
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < _OFF:
+        raise ValueError(f"{what} must be a number from 0 to {_OFF - 1}, not {number!r}")
+    return number or _OFF
+
+
+def _guard_every(guard: str | int | None) -> int:
+    if not isinstance(guard, str):
+        return _every(guard, "guard")
+    share = {"all": "1/1", "off": "1/0"}.get(guard, guard)
+    number = share[2:]
+    if not share.startswith("1/") or not (number.isascii() and number.isdigit()) or guard == "1/0":
+        raise ValueError(f"not a guard mode: {guard!r}; write 'all', 'off', or '1/N' for one block of N")
+    return _every(int(number), "guard")
 
 
 def _index_of(name: str, names: tuple[str, ...], what: str) -> int:
