@@ -165,7 +165,8 @@ def search_by_machine(search: Search, seconds: float) -> None:
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
     )
-    end = time.monotonic() + seconds
+    begin = time.monotonic()
+    end = begin + seconds
     with Server(search.subject) as server, with_reporter(lambda _text: None):
         for number in count():
             fields = {"search": search, "server": server, "end": end}
@@ -173,4 +174,5 @@ def search_by_machine(search: Search, seconds: float) -> None:
             try:
                 run_state_machine_as_test(machine, settings=settings)
             except Over:
+                search.result.seconds += time.monotonic() - begin
                 return
