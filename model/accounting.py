@@ -36,13 +36,13 @@ COUNTED = frozenset((Accounting.OWN, Accounting.ZENDMM))
 ONLY_OWN = frozenset((Accounting.OWN,))
 ONLY_ZENDMM = frozenset((Accounting.ZENDMM,))
 
-# What a block may take up beside the bytes asked for, in whole words.
+# What a block may take up beside the bytes asked for, in units of so many.
 TRIM_BYTES_MAX = 32
-TRIM_UNIT_BYTES = 8
+TRIM_UNIT_BYTES = 1
 # What a small request is raised to: room for a free slot's links beside its trims.
 INNER_BYTES_MIN_MAX = 40
 # Freed blocks that may wait at a time: slots of each bin, and pages of large blocks.
-WAITING_SLOTS_MAX = 128
+WAITING_SLOTS_MAX = 160
 WAITING_PAGES_MAX = 512
 WAITING_BYTES_MAX = WAITING_SLOTS_MAX * sum(BIN_BYTES) + WAITING_PAGES_MAX * PAGE_BYTES
 

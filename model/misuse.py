@@ -43,6 +43,8 @@ _FOREIGN = {
 }
 # A link of a free slot: what level release looks at when it hands the slot out.
 _LINK_BYTES = 8
+# What levels with trims look at: a free slot's first bytes.
+_REPEATED_BYTES = 64
 
 
 class Kind(Enum):
@@ -137,7 +139,7 @@ class Promise:
         if self._is_fast:
             return NOTHING
         if self._waits:
-            return self._report(_FREED_WRITTEN, _THIS_HEAP) if a < 2 * _LINK_BYTES else NOTHING
+            return self._report(_FREED_WRITTEN, _THIS_HEAP) if a < _REPEATED_BYTES else NOTHING
         # A free slot's first word is its link, its last one the link's twin. A slot of 8 bytes has no twin: its link is
         # looked at when the slot behind it is handed out.
         touched = a < _LINK_BYTES or a + WRITTEN_BYTES > block_bytes - _LINK_BYTES

@@ -16,21 +16,17 @@ from zmm_model.op import Settings
 from ..compare import first_unfit_row
 from ..driver import Driver
 from ..errors import CLEAN, COUNTEREXAMPLE, UserError
-from ..faults.side_by_side import PairPrice, measure_side_by_side
-from ..faults.subjects import Subjects
 from ..report.simple import write_simple
-from ..targets import Target, TargetError, find_target
+from ..targets import Target, find_target
 from ..tiers import TIERS
 from ..tiers.base import SKIPPED, Budget, Task, TierResult
 from ..wire import Burst, BurstFlag, BurstProfile
 from . import options
 from .output import check_writable, make_console, write_file
+from .prices import ALL, PAIR, show_prices
 from .worst import search_worst, show_worst
 
-SUITES = ("suite", "pair", "worst")
-_PAIR_TARGETS = ("php", "zmm:fast", "zmm", "zmm:hardened", "libc")
-_PAIR_REFERENCE = "php"
-_PAIR_ROUNDS = 9
+SUITES = ("suite", "pair", "prices", "worst")
 # Checked operations a second that the tiers must not fall below on two free cores.
 FLOORS = {"lockstep": 100_000, "burst": 5_000_000, "oracle": 20_000}
 _BURST_OPERATIONS = 200_000
@@ -50,7 +46,7 @@ class Rate:
 
 
 def command(
-    suites: Annotated[list[str] | None, typer.Argument(metavar="[SUITE]...", help="suite, pair, worst")] = None,
+    suites: Annotated[list[str] | None, typer.Argument(metavar="[SUITE]...", help="suite, pair, prices, worst")] = None,
     target: options.Target = "zmm",
     edition: options.Edition = None,
     seed: options.Seed = 0,
@@ -65,13 +61,14 @@ def command(
     """
     suite: checked operations per second of each tier, beside the floors promised for two cores.
     pair: alloc and free of 40 bytes on zmm's levels, PHP and libc, in turn, with instruction counts.
+    prices: that, random sizes, large pairs and memory, with ratios, and the goals that zmm's levels have.
     worst: the programs that waste most memory and instructions, and what they cost now.
 
-    Exit code 1 when a rate is below its floor or a tier finds a divergence.
+    Exit code 1 when a rate is below its floor, a goal is missed, or a tier finds a divergence.
 
     For example:
 
-        zmm bench pair
+        zmm bench prices
 
         zmm bench suite --time-budget 60s --json rates.json
 
@@ -94,10 +91,13 @@ def command(
             show_worst(library, json if chosen == ["worst"] else None, quiet=quiet)
         if chosen == ["worst"]:
             raise typer.Exit(CLEAN)
-    if "pair" in chosen:
-        _bench_pair(json if "suite" not in chosen else None)
-        if "suite" not in chosen:
-            raise typer.Exit(CLEAN)
+    looked = [
+        show_prices(loops, json if chosen == [name] else None, quiet=quiet)
+        for name, loops in (("pair", PAIR), ("prices", ALL))
+        if name in chosen
+    ]
+    if looked and "suite" not in chosen:
+        raise typer.Exit(max(looked))
     task = Task(target, rules, options.parse_seed(seed), jobs=jobs)
     found = find_target(target)
     console = make_console()
@@ -136,33 +136,6 @@ def command(
             ),
         )
     raise typer.Exit(COUNTEREXAMPLE if failed else CLEAN)
-
-
-def _bench_pair(json: Path | None) -> None:
-    """Targets that are not there are left out, and said to be."""
-    console = make_console()
-    prices: list[PairPrice] = []
-    with Subjects() as all_subjects:
-        subjects = []
-        for name in _PAIR_TARGETS:
-            try:
-                subjects.append(all_subjects.find(name))
-            except TargetError as error:
-                console.print(f"{name}: left out ({error})", markup=False, soft_wrap=True)
-        for price in measure_side_by_side(subjects, _PAIR_REFERENCE, _PAIR_ROUNDS):
-            prices.append(price)
-            ratio = f"{price.ratio_median:.2f} of {_PAIR_REFERENCE}" if price.ratio_median is not None else ""
-            count = f"{price.instructions:.0f} instructions" if price.instructions is not None else "no valgrind"
-            console.print(
-                f"{price.name:<13} min {price.nanoseconds_min:6.2f} ns, median {price.nanoseconds_median:6.2f} ns"
-                f"  {ratio:<14} {count}",
-                markup=False,
-                soft_wrap=True,
-            )
-    if json is not None:
-        write_file(
-            json, write_simple("pass", suite="pair", reference=_PAIR_REFERENCE, rows=[asdict(p) for p in prices])
-        )
 
 
 def measure(task: Task, target: Target, seconds: float) -> Iterator[Rate]:

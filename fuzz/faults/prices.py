@@ -13,6 +13,7 @@ _SECONDS = 300
 # Two counts whose difference is the loop's alone.
 _FEW, _MANY = 10_000, 110_000
 _NAMES = {"pair_ns": "pair", "random_ns": "random", "large_ns": "large", "memory": "memory"}
+LOOPS = tuple(_NAMES.values())
 
 
 def measure_prices(subject: Subject) -> dict[str, float]:
@@ -55,9 +56,9 @@ def _run(command: list[str], subject: Subject) -> str | None:
     return text if done.returncode == 0 and re.fullmatch(r"-?[0-9.]+", text) else None
 
 
-def measure_pair(subject: Subject) -> float | None:
-    """Nanoseconds of one 40-byte pair, the minimum of five rounds in one process; None when it cannot be had."""
-    value = _run([*subject.command, "--price", _NAMES["pair_ns"]], subject)
+def measure_loop(subject: Subject, loop: str) -> float | None:
+    """One of :data:`LOOPS` in a process of its own, the minimum of five rounds; None when it cannot be had."""
+    value = _run([*subject.command, "--price", loop], subject)
     return None if value is None else float(value)
 
 

@@ -1,52 +1,89 @@
-"""The price of a 40-byte pair on several targets, measured in turn in one run.  From prices, subjects."""
+"""The prices of everyday calls on several targets, measured in turn in one run, and their goals.  From prices."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .prices import measure_instructions, measure_pair
+from .prices import LOOPS, measure_instructions, measure_loop
 from .subject import Subject
+
+INSTRUCTIONS = "instructions"
+MEMORY = "memory"
+UNITS = {"pair": "ns", "random": "ns", "large": "ns", MEMORY: "resident bytes for each byte", INSTRUCTIONS: ""}
 
 
 @dataclass(frozen=True, slots=True)
-class PairPrice:
+class Price:
     """
-    One target's pair: nanoseconds, their ratio to the reference round by round, and instructions, loop included.
+    What one loop costs on one target.
 
-    ``instructions`` is None where valgrind is missing; ``ratio_median`` is None where the reference is.
+    ``least`` and ``median`` are of all rounds, in the loop's unit; ``ratios`` are medians of the quotients of one
+    round, by the name of the target that is compared with.
     """
 
-    name: str
-    nanoseconds_min: float
-    nanoseconds_median: float
-    ratio_median: float | None
-    instructions: float | None
+    target: str
+    loop: str
+    least: float
+    median: float
+    ratios: dict[str, float]
 
 
-def measure_side_by_side(subjects: Sequence[Subject], reference: str, rounds: int) -> Iterator[PairPrice]:
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a loop may cost on a target: ``most`` of its unit, or of what it costs on ``reference``."""
+
+    target: str
+    loop: str
+    most: float
+    reference: str = ""
+
+    def measured(self, prices: Sequence[Price]) -> float | None:
+        """The figure to be held against ``most``; None where one of the two was not measured."""
+        for price in prices:
+            if (price.target, price.loop) == (self.target, self.loop):
+                return price.ratios.get(self.reference) if self.reference else price.least
+        return None
+
+
+GOALS = (
+    Goal("zmm", INSTRUCTIONS, 93),
+    Goal("zmm", "pair", 1.25, "php"),
+    Goal("zmm", MEMORY, 1.02, "zmm:fast"),
+    Goal("zmm:hardened", "pair", 1.7, "libc"),
+    Goal("zmm:hardened", "random", 1.2, "libc"),
+    Goal("zmm:hardened", "large", 1000),
+    Goal("zmm:hardened", MEMORY, 1.07, "zmm:fast"),
+)
+
+
+def measure_side_by_side(
+    subjects: Sequence[Subject], loops: Sequence[str], references: Sequence[str], rounds: int
+) -> list[Price]:
     """
-    Every target once in each round, so that a slow spell of the machine meets all of them.
+    Every target once in each round of each loop, so that a slow spell of the machine meets all of them.
+
+    Memory and instructions do not depend on the machine's mood: they are measured once.
 
     :raises TargetError: the runner cannot be started.
     """
-    measured: dict[str, list[float]] = {subject.name: [] for subject in subjects}
-    for _ in range(rounds):
-        for subject in subjects:
-            value = measure_pair(subject)
-            if value is not None:
-                measured[subject.name].append(value)
-    base = measured.get(reference, [])
-    for subject in subjects:
-        values = measured[subject.name]
-        if not values:
-            continue
-        ratios = [value / other for value, other in zip(values, base, strict=False)]
-        yield PairPrice(
-            subject.name,
-            min(values),
-            statistics.median(values),
-            statistics.median(ratios) if ratios else None,
-            measure_instructions(subject),
-        )
+    prices = []
+    for loop in loops:
+        measured: dict[str, list[float]] = {subject.name: [] for subject in subjects}
+        for _ in range(rounds if loop in LOOPS and loop != MEMORY else 1):
+            for subject in subjects:
+                value = measure_instructions(subject) if loop == INSTRUCTIONS else measure_loop(subject, loop)
+                if value is not None:
+                    measured[subject.name].append(value)
+        for name, values in measured.items():
+            if values:
+                ratios = {
+                    reference: statistics.median(
+                        value / other for value, other in zip(values, measured[reference], strict=False)
+                    )
+                    for reference in references
+                    if measured.get(reference)
+                }
+                prices.append(Price(name, loop, min(values), statistics.median(values), ratios))
+    return prices

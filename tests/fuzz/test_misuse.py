@@ -43,7 +43,7 @@ def every_step() -> Iterator[str]:
         yield f"misuse.other_heap {label}"
         yield f"misuse.stale_request {label}"
         yield from (f"misuse.overflow {label} {length}" for length in (1, 64))
-        yield from (f"misuse.write_freed {label} {offset}" for offset in (0, 4, 8, 16, 24, 32))
+        yield from (f"misuse.write_freed {label} {offset}" for offset in (0, 4, 8, 16, 24, 32, 64, 72))
     yield from ("misuse.free_malloc 40", "misuse.free_malloc 65536", "misuse.free_malloc 65537")
     yield from ("misuse.free_stack", "misuse.free_static", "misuse.free_wild")
 

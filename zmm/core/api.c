@@ -315,13 +315,18 @@ ZMM_PUBLIC void *zmm_emalloc(size_t size_bytes) {
             return small_alloc(heap, bin_index);
         }
     }
+#elif ZMM_TRIMS && !ZMM_ANNOTATES && !ZMM_GUARD_MODE
+    void *const slot = trim_alloc_waiting(api_current, size_bytes);
+    if (ZMM_LIKELY(slot != NULL)) {
+        return slot;
+    }
 #endif
     return api_emalloc_slow(size_bytes);
 }
 
 ZMM_PUBLIC void zmm_efree(void *block) {
     API_NOTE_SITE();
-    block_free(ZMM_TRIMS ? api_heap() : api_current, block);
+    block_free(api_current, block);
 }
 
 ZMM_PUBLIC void zmm_efree_sized(void *block, size_t size_bytes) {

@@ -48,6 +48,16 @@ ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_PAGES)};
     (uint8_t)(((bytes) >= 32 ? 32 : (bytes) >= 16 ? (bytes) : 16) - 16),
 ZMM_INTERNAL const uint8_t bin_wipe_offset[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_WIPE_OFFSET)};
 
+#if ZMM_TRIMS
+/* min(step, what the slot holds before its tail - 16) */
+#define BIN_TRIM_ROOM(bytes) ((bytes) - ((bytes) < TRIM_INNER_BYTES_MIN ? 8 : TRIM_TAIL_BYTES) - 16)
+#define BIN_TRIM_OFFSET(bytes, step)                                                                                   \
+    (uint8_t)((bytes) < 24 ? 0 : BIN_TRIM_ROOM(bytes) < (step) ? BIN_TRIM_ROOM(bytes) : (step))
+#define BIN_TRIM(bin, bytes, elements, pages)                                                                          \
+    {bytes, BIN_TRIM_OFFSET(bytes, 16), BIN_TRIM_OFFSET(bytes, 32), BIN_TRIM_OFFSET(bytes, TRIM_FREE_BYTES - 16), {0}},
+ZMM_INTERNAL const trim_bin trim_bins[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_TRIM)};
+#endif
+
 #define BIN_FITS(bin, bytes, elements, pages)                                                                          \
     static_assert((size_t)(bytes) * (elements) <= (pages) * ZMM_PAGE_BYTES &&                                          \
                       (size_t)(bytes) * ((elements) + 1) > (pages) * ZMM_PAGE_BYTES,                                   \
@@ -134,6 +144,11 @@ ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *c
     zmm_assert(*head == NULL);
     uint32_t slot_index, step;
     bin_order(heap, slot_count, &slot_index, &step);
+#if ZMM_TRIMS
+    for (uint32_t index = 0; index < slot_count && slot_bytes >= TRIM_SLOT_BYTES_MIN; index++) {
+        trim_mark_free(heap, run + index * slot_bytes, bin_index, slot_bytes);
+    }
+#endif
     char *const first = run + slot_index * slot_bytes;
     void *previous = NULL;
     for (uint32_t count = 1; count < slot_count; count++) {
@@ -149,10 +164,5 @@ ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *c
     }
     link_set(heap, previous, slot_bytes, NULL);
     bin_seal_rest(heap, bin_index, run);
-#if ZMM_TRIMS
-    for (uint32_t index = 0; index < slot_count && slot_bytes >= TRIM_SLOT_BYTES_MIN; index++) {
-        trim_set_state(heap, run + index * slot_bytes, slot_bytes, TRIM_STATE_FREE);
-    }
-#endif
     return first;
 }

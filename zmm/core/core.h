@@ -213,8 +213,9 @@ ZMM_INTERNAL void run_give_back(chunk_record *chunk, uint32_t page_index, uint32
 ZMM_INTERNAL bool run_extend(chunk_record *chunk, uint32_t page_index, uint32_t old_pages, uint32_t new_pages);
 ZMM_INTERNAL void run_truncate(chunk_record *chunk, uint32_t page_index, uint32_t old_pages, uint32_t new_pages);
 
-#include "link.h" /* link (inline): how free slots hang together */
-#include "trim.h" /* trim (inline): what lies around blocks at levels hardened and debug */
+#include "link.h"       /* link (inline): how free slots hang together */
+#include "trim.h"       /* trim (inline): what lies around blocks at levels hardened and debug */
+#include "quarantine.h" /* (inline): the rings in which freed slots wait */
 
 /* For blocks that the allocator takes for itself: an empty trim where there are trims at all. */
 static inline void trim_arm_own(const zmm_heap *heap, void *block, size_t inner_bytes) {
@@ -226,6 +227,7 @@ static inline void trim_arm_own(const zmm_heap *heap, void *block, size_t inner_
 }
 
 /* ---- bin.c: size classes; carving a run into slots ------------------------------------------------------------------- */
+/* And trim_bins, which trim.h declares because its inline functions read it. */
 #ifdef ZMM_SEPARATE
 extern ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT];
@@ -383,17 +385,22 @@ ZMM_INTERNAL bool resize_in_place(zmm_heap *heap, const block_look *look, size_t
 /* ---- quarantine.c: freed blocks wait, wiped and watched (levels with trims) -------------------------------------------------- */
 #if ZMM_TRIMS
 ZMM_INTERNAL bool quarantine_prepare(zmm_heap *heap);
-ZMM_INTERNAL void quarantine_take(zmm_heap *heap, void *block, const block_look *look, size_t requested_bytes);
+/* A free slot is as it was left; a panic otherwise. `link_bytes` at its start are a link. */
+ZMM_INTERNAL void quarantine_verify_slot(zmm_heap *heap, const void *slot, uint32_t bin_index, size_t link_bytes);
+/* What quarantine_push asks for: wipes the slot as a whole where that is wished, lets others go when too many wait. */
+ZMM_INTERNAL ZMM_COLD void quarantine_see_to(zmm_heap *heap, void *slot, uint32_t bin_index);
+ZMM_INTERNAL void quarantine_take_run(zmm_heap *heap, void *block, const block_look *look, size_t requested_bytes);
 /* Lets every waiting block go; true when there was one. */
 ZMM_INTERNAL bool quarantine_flush(zmm_heap *heap);
 ZMM_INTERNAL size_t quarantine_slot_count(const zmm_heap *heap); /* slots that wait: neither live nor free */
-ZMM_INTERNAL void quarantine_forget(zmm_heap *heap);
 ZMM_INTERNAL void quarantine_release(zmm_heap *heap);
 #endif
 
 /* ---- trim.c: the block calls of the faces where blocks have trims; else they are heap's own ------------------------------------ */
 #if ZMM_TRIMS
 ZMM_INTERNAL void *trim_alloc(zmm_heap *heap, size_t size_bytes);
+/* A slot that has waited long enough; NULL when the bin has none, or the size none of a slot: the fast half of trim_alloc. */
+ZMM_INTERNAL void *trim_alloc_waiting(zmm_heap *heap, size_t size_bytes);
 ZMM_INTERNAL void trim_free(zmm_heap *heap, void *block);
 ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes);
 ZMM_INTERNAL size_t trim_block_size(zmm_heap *heap, const void *block);

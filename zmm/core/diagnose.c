@@ -114,15 +114,18 @@ static void diagnose_trims(zmm_panic *report, panic_reason reason) {
     if (report->block == NULL || report->block_bytes < TRIM_SLOT_BYTES_MIN || report->owner_heap != report->heap) {
         return;
     }
-    const uint64_t state = trim_get_state(report->heap, report->block, report->block_bytes);
-    const uint64_t requested_bytes = state & ~TRIM_STATE_FREE;
-    if (requested_bytes <= report->block_bytes - TRIM_CANARY_BYTES - sizeof(uint64_t)) {
+    const uint64_t word = ANNOTATE_PEEK(trim_word(report->block, report->block_bytes));
+    const uint64_t requested_bytes = trim_open(trim_mix(report->heap, report->block), word) & ~TRIM_STATE_FREE;
+    const size_t end_bytes = report->block_bytes - trim_tail_bytes(report->block_bytes);
+    if (requested_bytes < end_bytes) {
         report->requested_bytes = requested_bytes;
-        const char *const canary = (const char *)report->block + requested_bytes;
         if (reason == PANIC_OVERRUN) {
             report->has_values = true;
-            report->expected = trim_canary(report->heap, canary);
-            ANNOTATE_COPY_OUT(&report->found, canary);
+            ANNOTATE_COPY_OUT(&report->found, (const char *)report->block + requested_bytes);
+            report->expected = report->found;
+            const uint64_t canary = trim_canary(word);
+            const size_t room_bytes = end_bytes - requested_bytes;
+            memcpy(&report->expected, &canary, room_bytes < sizeof(canary) ? room_bytes : sizeof(canary));
         }
     }
 #if ZMM_SITES

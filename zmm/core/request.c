@@ -112,6 +112,9 @@ static zmm_heap *request_make_record(const zmm_options *options) {
         heap->small_words[bin_index] = is_fast ? page_word_small(heap->id, bin_index, 0) : PAGE_WORD_NONE;
     }
     heap->small_bytes_max = ZMM_SMALL_BYTES_MAX;
+#if ZMM_TRIMS
+    heap->trim_bytes_end = ZMM_SMALL_BYTES_MAX - TRIM_BYTES + 1;
+#endif
     usage_set_limit(heap, ZMM_LIMIT_BYTES_DEFAULT);
     request_new_key(heap);
     heap->huge_key = heap->trim_key = heap->order_state = heap->link_key;
@@ -206,8 +209,7 @@ static void request_drop_blocks(zmm_heap *heap) {
     }
 #endif
 #if ZMM_TRIMS
-    trim_sweep(heap);
-    quarantine_forget(heap);
+    trim_sweep(heap); /* it leaves nothing waiting */
 #endif
 #if ZMM_GUARD_MODE
     guard_end_request(heap);

@@ -55,10 +55,10 @@ ZMM_INTERNAL void small_free_at(zmm_heap *heap, void *slot, position at) {
         panic(heap, PANIC_NOT_LIVE, slot);
     }
 #endif
-    small_push(heap, slot, bin_index, bin_is_tiny(bin_index));
 #if ZMM_TRIMS
     if (bin_bytes[bin_index] >= TRIM_SLOT_BYTES_MIN) {
-        trim_set_state(heap, slot, bin_bytes[bin_index], TRIM_STATE_FREE);
+        trim_mark_free(heap, slot, bin_index, bin_bytes[bin_index]);
     }
 #endif
+    small_push(heap, slot, bin_index, bin_is_tiny(bin_index));
 }

@@ -34,21 +34,19 @@ static inline void trim_note_site(const void *block, size_t inner_bytes, uint32_
 }
 
 /* The requested size of a live block whose trims are whole; a panic otherwise. */
-static inline size_t trim_verify(zmm_heap *heap, const void *block, size_t inner_bytes) {
-    const uint64_t requested_bytes = trim_get_state(heap, block, inner_bytes);
-    if (requested_bytes > inner_bytes - TRIM_CANARY_BYTES - sizeof(uint64_t)) {
-        panic(heap, PANIC_OVERRUN, block);
-    }
-    uint64_t canary;
-    ANNOTATE_COPY_OUT(&canary, (const char *)block + requested_bytes);
-    if (canary != trim_canary(heap, (const char *)block + requested_bytes)) {
+static size_t trim_verify(zmm_heap *heap, const void *block, size_t inner_bytes) {
+    const uint64_t word = ANNOTATE_PEEK(trim_word(block, inner_bytes));
+    const uint64_t requested_bytes = trim_open(trim_mix(heap, block), word);
+    const size_t end_bytes = inner_bytes - trim_tail_bytes(inner_bytes);
+    if (requested_bytes >= end_bytes ||
+        trim_canary_difference(block, end_bytes - requested_bytes, requested_bytes, word) != 0) {
         panic(heap, PANIC_OVERRUN, block);
     }
     return requested_bytes;
 }
 
 /* The slot below ends where this one starts: a write before a block is a write into that slot's state word. */
-static inline void trim_verify_lower(zmm_heap *heap, const void *block, const block_look *look) {
+static void trim_verify_lower(zmm_heap *heap, const void *block, const block_look *look) {
     if (look->kind != BLOCK_SMALL || look->at % ZMM_PAGE_BYTES < look->block_bytes) {
         return;
     }
@@ -58,29 +56,60 @@ static inline void trim_verify_lower(zmm_heap *heap, const void *block, const bl
     }
 }
 
-/* Slots, whose state word must still say "free" and is rewritten with the same seal. */
-static inline void *trim_alloc_slot(zmm_heap *heap, size_t inner_bytes, size_t size_bytes) {
-    const uint32_t bin_index = bin_of_size(inner_bytes);
-    char *const slot = small_alloc(heap, bin_index);
-    if (ZMM_UNLIKELY(slot == NULL)) {
-        return NULL;
-    }
-    const size_t slot_bytes = bin_bytes[bin_index];
-    uint64_t *const word = trim_state(slot, slot_bytes);
-    const uint64_t seal = trim_seal(heap, word);
-    const uint64_t state = ANNOTATE_PEEK(word) ^ seal;
-    if (ZMM_UNLIKELY((state ^ TRIM_STATE_FREE) > slot_bytes)) {
-        panic(heap, PANIC_FREED_WRITTEN, slot);
-    }
-    ANNOTATE_POKE(word, size_bytes ^ seal);
-    const uint64_t canary = trim_canary(heap, slot + size_bytes);
-    ANNOTATE_COPY_IN(slot + size_bytes, &canary);
+/* ---- allocating ----------------------------------------------------------------------------------------------------------- */
+
+static inline void *trim_hand_out(uint64_t mix, void *slot, size_t slot_bytes, size_t size_bytes) {
+    trim_arm_mixed(mix, slot, slot_bytes, size_bytes);
     trim_note_site(slot, slot_bytes, 0);
     trim_note_site(slot, slot_bytes, 1);
     return slot;
 }
 
-static ZMM_COLD void *trim_alloc_beyond_small(zmm_heap *heap, size_t inner_bytes, size_t size_bytes) {
+/* A slot that has waited and looks odd: outside the reserved range, written to, or live. */
+static ZMM_COLD void *trim_alloc_odd(zmm_heap *heap, void *slot, size_t size_bytes) {
+    const position at = ground_locate(heap, slot);
+    const uint32_t bin_index = page_word_bin(ground.words[at >> ZMM_PAGE_SHIFT]);
+    if (live_exchange(live_word(at), at >> ZMM_SLOT_SHIFT, true)) {
+        panic(heap, PANIC_LIST_LIVE, slot);
+    }
+    quarantine_verify_slot(heap, slot, bin_index, 0);
+    return trim_hand_out(trim_mix(heap, slot), slot, bin_bytes[bin_index], size_bytes);
+}
+
+ZMM_INTERNAL inline void *trim_alloc_waiting(zmm_heap *heap, size_t size_bytes) {
+    if (ZMM_UNLIKELY(size_bytes >= heap->trim_bytes_end)) {
+        return NULL;
+    }
+    const size_t inner_bytes = size_bytes + TRIM_BYTES;
+    const uint32_t bin_index = bin_of_size(inner_bytes < TRIM_INNER_BYTES_MIN ? TRIM_INNER_BYTES_MIN : inner_bytes);
+    if (ZMM_UNLIKELY(quarantine_count(heap, bin_index) <= heap->waiting->least_count)) {
+        return NULL;
+    }
+    void *const slot = quarantine_pop(heap, bin_index);
+    const trim_bin *const bin = &trim_bins[bin_index];
+    const uint64_t word = ANNOTATE_PEEK(trim_word(slot, bin->slot_bytes));
+    const uint64_t mix = trim_mix(heap, slot);
+    const uint64_t granule = ground_granule(slot);
+    if (ZMM_UNLIKELY(!trim_is_filled(slot, bin, word)) ||
+        ZMM_UNLIKELY(trim_open(mix, trim_turn(word)) > bin->slot_bytes) ||
+        ZMM_UNLIKELY(!heap_has_granule(heap, granule)) ||
+        ZMM_UNLIKELY(live_exchange(live_word_of_address(slot), granule, true))) {
+        return trim_alloc_odd(heap, slot, size_bytes);
+    }
+    return trim_hand_out(mix, slot, bin->slot_bytes, size_bytes);
+}
+
+static void *trim_alloc_listed(zmm_heap *heap, size_t inner_bytes, size_t size_bytes) {
+    const uint32_t bin_index = bin_of_size(inner_bytes);
+    void *const slot = small_alloc(heap, bin_index);
+    if (slot == NULL) {
+        return NULL;
+    }
+    quarantine_verify_slot(heap, slot, bin_index, TRIM_LINK_BYTES);
+    return trim_hand_out(trim_mix(heap, slot), slot, bin_bytes[bin_index], size_bytes);
+}
+
+static void *trim_alloc_beyond_small(zmm_heap *heap, size_t inner_bytes, size_t size_bytes) {
     void *const block = heap_alloc(heap, inner_bytes);
     if (block != NULL) {
         inner_bytes = trim_class_bytes(inner_bytes);
@@ -92,51 +121,90 @@ static ZMM_COLD void *trim_alloc_beyond_small(zmm_heap *heap, size_t inner_bytes
 }
 
 static void *trim_alloc_once(zmm_heap *heap, size_t inner_bytes, size_t size_bytes) {
-    return ZMM_LIKELY(inner_bytes <= ZMM_SMALL_BYTES_MAX) ? trim_alloc_slot(heap, inner_bytes, size_bytes)
-                                                          : trim_alloc_beyond_small(heap, inner_bytes, size_bytes);
+    return inner_bytes <= ZMM_SMALL_BYTES_MAX ? trim_alloc_listed(heap, inner_bytes, size_bytes)
+                                              : trim_alloc_beyond_small(heap, inner_bytes, size_bytes);
 }
 
-ZMM_INTERNAL void *trim_alloc(zmm_heap *heap, size_t size_bytes) {
+static __attribute__((noinline)) void *trim_alloc_slowly(zmm_heap *heap, size_t size_bytes) {
     size_t inner_bytes;
-    if (ZMM_UNLIKELY(!trim_inner_bytes(heap, size_bytes, &inner_bytes))) {
+    if (!trim_inner_bytes(heap, size_bytes, &inner_bytes)) {
         return NULL;
     }
     void *block = trim_alloc_once(heap, inner_bytes, size_bytes);
-    if (ZMM_UNLIKELY(block == NULL) && quarantine_flush(heap)) {
+    if (block == NULL && quarantine_flush(heap)) {
         block = trim_alloc_once(heap, inner_bytes, size_bytes);
     }
     return block;
 }
 
-ZMM_INTERNAL void trim_free(zmm_heap *heap, void *block) {
+ZMM_INTERNAL void *trim_alloc(zmm_heap *heap, size_t size_bytes) {
+    void *const slot = trim_alloc_waiting(heap, size_bytes);
+    return ZMM_LIKELY(slot != NULL) ? slot : trim_alloc_slowly(heap, size_bytes);
+}
+
+/* ---- freeing -------------------------------------------------------------------------------------------------------------- */
+
+/* A slot whose live bit is clear and whose trims are whole begins to wait; `word` is its state word. */
+static inline void trim_let_wait(zmm_heap *heap, void *slot, uint32_t bin_index, uint64_t word) {
+    const trim_bin *const bin = &trim_bins[bin_index];
+    const uint64_t turned = trim_turn(word);
+    trim_note_site(slot, bin->slot_bytes, 1);
+    ANNOTATE_POKE(trim_word(slot, bin->slot_bytes), turned);
+    trim_fill(slot, bin, turned);
+    if (ZMM_UNLIKELY(quarantine_push(heap, slot, bin_index))) {
+        quarantine_see_to(heap, slot, bin_index);
+    }
+}
+
+/* Everything that is no live slot with whole trims in the reserved range. */
+static __attribute__((noinline)) void trim_free_beyond(zmm_heap *heap, void *block) {
     if (block == NULL) {
         return;
     }
-    block_look look;
-    const uint64_t granule = ground_granule(block);
-    if (ZMM_LIKELY(ground_has_granule(granule)) &&
-        ZMM_LIKELY(((*page_word_of_address(block) ^ heap->small_words[*(const uint8_t *)page_word_of_address(block)]) &
-                    ~PAGE_WORD_BACK_MASK) == 0)) {
-        const uint32_t bin_index = *(const uint8_t *)page_word_of_address(block);
-        look = (block_look){.kind = BLOCK_SMALL,
-                            .at = granule << ZMM_SLOT_SHIFT,
-                            .bin_index = bin_index,
-                            .block_bytes = bin_bytes[bin_index]};
-        if (!live_test(look.at)) {
-            panic(heap, PANIC_NOT_LIVE, block);
-        }
-    } else {
-        look = identify(heap, block);
-    }
+    const block_look look = identify(heap, block);
     const size_t requested_bytes = trim_verify(heap, block, look.block_bytes);
-    trim_verify_lower(heap, block, &look);
-    trim_note_site(block, look.block_bytes, 1);
     if (look.kind == BLOCK_HUGE) {
         huge_free(heap, block); /* unmapped at once: every later access is a fault */
+    } else if (look.kind == BLOCK_LARGE) {
+        trim_note_site(block, look.block_bytes, 1);
+        quarantine_take_run(heap, block, &look, requested_bytes);
     } else {
-        quarantine_take(heap, block, &look, requested_bytes);
+        live_exchange(live_word(look.at), look.at >> ZMM_SLOT_SHIFT, false);
+        trim_let_wait(heap, block, look.bin_index, ANNOTATE_PEEK(trim_word(block, look.block_bytes)));
     }
 }
+
+/* Its live bit is back for the report, which comes from beyond. */
+static ZMM_COLD void trim_free_broken(zmm_heap *heap, void *slot) {
+    live_exchange(live_word_of_address(slot), ground_granule(slot), true);
+    trim_free_beyond(heap, slot);
+}
+
+ZMM_INTERNAL void trim_free(zmm_heap *heap, void *block) {
+    const uint64_t granule = ground_granule(block);
+    if (ZMM_LIKELY(heap_has_granule(heap, granule))) {
+        const page_word *const page = page_word_of_address(block);
+        const uint32_t bin_index = *(const uint8_t *)page;
+        /* The bit first: what is no slot has no state word, and looking for one may lead off the chunk. */
+        if (ZMM_LIKELY(((*page ^ heap->small_words[bin_index]) & ~PAGE_WORD_BACK_MASK) == 0) &&
+            ZMM_LIKELY(live_exchange(live_word_of_address(block), granule, false))) {
+            const size_t slot_bytes = trim_bins[bin_index].slot_bytes;
+            const uint64_t word = ANNOTATE_PEEK(trim_word(block, slot_bytes));
+            const uint64_t requested_bytes = trim_open(trim_mix(heap, block), word);
+            const size_t end_bytes = slot_bytes - TRIM_TAIL_BYTES;
+            if (ZMM_LIKELY(requested_bytes < end_bytes) &&
+                ZMM_LIKELY(trim_canary_difference(block, end_bytes - requested_bytes, requested_bytes, word) == 0)) {
+                trim_let_wait(heap, block, bin_index, word);
+            } else {
+                trim_free_broken(heap, block);
+            }
+            return;
+        }
+    }
+    trim_free_beyond(heap, block);
+}
+
+/* ---- resizing ------------------------------------------------------------------------------------------------------------- */
 
 ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
     if (block == NULL) {
@@ -188,8 +256,8 @@ static void trim_sweep_run(zmm_heap *heap, const chunk_record *chunk, uint32_t p
     for (uint32_t index = 0; index < bin_elements[bin_index]; index++) {
         if (live_test(at)) {
             trim_verify(heap, slot, slot_bytes);
-        } else if ((trim_get_state(heap, slot, slot_bytes) & ~TRIM_STATE_FREE) > slot_bytes) {
-            panic(heap, PANIC_FREED_WRITTEN, slot);
+        } else {
+            quarantine_verify_slot(heap, slot, bin_index, TRIM_LINK_BYTES);
         }
         at += slot_bytes;
         slot += slot_bytes;

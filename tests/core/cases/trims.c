@@ -35,7 +35,8 @@ CASE_WITH_TRIMS(one_byte_beyond_the_end_panics) {
     }
 }
 
-/* A write before a block is one into the slot below it in its run, and is found when either is touched. */
+/* A write before a block is one into the slot below it in its run: found when that one is freed or its request ends, and when
+ * this one is resized. */
 CASE_WITH_TRIMS(a_write_before_the_start_panics) {
     zmm_heap *const heap = new_heap();
     char *slots[60], *lower = NULL, *block = NULL;
@@ -54,7 +55,7 @@ CASE_WITH_TRIMS(a_write_before_the_start_panics) {
     }
     EXPECT(lower != NULL);
     allow_mistakes(block - 8, 8);
-    EXPECT_PANIC(OVERRUN, block[-1] ^= 0x7f; zmm_heap_free(heap, block));
+    EXPECT_PANIC(OVERRUN, block[-1] ^= 0x7f; zmm_heap_free(heap, block); zmm_heap_free(heap, lower));
     EXPECT_PANIC(OVERRUN, block[-1] ^= 0x7f; zmm_heap_realloc(heap, block, 200));
     EXPECT_PANIC(OVERRUN, block[-1] ^= 0x7f; zmm_heap_free(heap, lower));
     EXPECT_PANIC(OVERRUN, block[-1] ^= 0x7f; zmm_heap_shutdown(heap, false, true));
@@ -144,6 +145,81 @@ CASE_WITH_TRIMS(writes_into_waiting_blocks_panic) {
         EXPECT_HEALTHY(heap);
         end_heap(heap);
     }
+}
+
+/* The next owner of a slot never gets one that was written to while it was free: neither one that has waited ... */
+CASE_WITH_TRIMS(writes_into_slots_are_found_before_their_next_owner_has_them) {
+    store_prepare();
+    zmm_heap *const heaps[] = {new_heap(), store_heap(ZMM_EDITION_ZMM, &store_handlers)};
+    for (size_t index = 0; index < 2; index++) {
+        zmm_heap *const heap = heaps[index];
+        char *const slot = alloc_of(heap, 100);
+        zmm_heap_free(heap, slot);
+        static const size_t places[] = {0, 7, 8, 20, 40, 63};
+        allow_mistakes(slot, 64);
+        for (size_t at = 0; at < sizeof(places) / sizeof(places[0]); at++) {
+            EXPECT_PANIC(
+                FREED, slot[places[at]] ^= 1;
+                for (uint32_t turn = 0; turn < 400; turn++) { zmm_heap_free(heap, alloc_of(heap, 100)); });
+        }
+        const position at = ground_locate(heap, slot);
+        EXPECT_PANIC(
+            "a free list leads to a live slot", live_exchange(live_word(at), at >> ZMM_SLOT_SHIFT, true);
+            for (uint32_t turn = 0; turn < 400; turn++) { zmm_heap_free(heap, alloc_of(heap, 100)); });
+        for (uint32_t turn = 0; turn < 1000; turn++) {
+            zmm_heap_free(heap, alloc_of(heap, 100));
+        }
+        EXPECT_HEALTHY(heap);
+        /* ... nor one from the free list, fresh from its run or let go in numbers. */
+        char *const listed = *bin_head(heap, page_word_bin(ground.words[at >> ZMM_PAGE_SHIFT]));
+        EXPECT(listed != NULL);
+        allow_mistakes(listed, 64);
+        EXPECT_PANIC(FREED, listed[30] ^= 1; for (uint32_t turn = 0; turn < 400; turn++) { alloc_of(heap, 100); });
+        EXPECT_PANIC(FREED, listed[30] ^= 1; zmm_heap_shutdown(heap, false, true));
+        char *many[400];
+        for (uint32_t count = 0; count < 400; count++) {
+            many[count] = alloc_of(heap, 100);
+        }
+        for (uint32_t count = 0; count < 400; count++) {
+            zmm_heap_free(heap, many[count]);
+        }
+        EXPECT_HEALTHY(heap);
+        EXPECT(quarantine_slot_count(heap) >= ZMM_QUARANTINE_SLOTS);
+        EXPECT(quarantine_slot_count(heap) < ZMM_QUARANTINE_SLOTS_MAX);
+        end_heap(heap);
+    }
+}
+
+/* Large blocks of a few pages are wiped when they are freed, and looked at when they leave; longer ones keep their bytes. */
+CASE_WITH_TRIMS(short_large_blocks_are_wiped) {
+    zmm_heap *const heap = new_heap();
+    char *const large = alloc_of(heap, 9000);
+    char *const longer = alloc_of(heap, (ZMM_QUARANTINE_WIPED_PAGES + 1) * ZMM_PAGE_BYTES);
+    memset(large, 'S', 9000);
+    memset(longer, 'S', 9000);
+    zmm_heap_free(heap, large);
+    zmm_heap_free(heap, longer);
+    allow_mistakes(large, 9000);
+    allow_mistakes(longer, 9000);
+    EXPECT(memchr(large, 'S', 9000) == NULL && longer[4096] == 'S');
+    EXPECT_PANIC(FREED, large[128] = 'A'; quarantine_flush(heap));
+    longer[128] = 'A';
+    EXPECT(quarantine_flush(heap));
+    end_heap(heap);
+}
+
+/* A text's byte or a zero behind a block is found surely. */
+CASE_WITH_TRIMS(every_text_byte_behind_a_block_is_found) {
+    zmm_heap *const heap = new_heap();
+    for (size_t size = 0; size < 200; size += 19) {
+        char *const block = alloc_of(heap, size);
+        allow_mistakes(block + size, 1);
+        for (int byte = 0; byte < 128; byte += 32) {
+            EXPECT_PANIC(OVERRUN, block[size] = (char)byte; zmm_heap_free(heap, block));
+        }
+        zmm_heap_free(heap, block);
+    }
+    end_heap(heap);
 }
 
 /* Under a limit, what waits is let go before anything is refused. */

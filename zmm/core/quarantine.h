@@ -1,0 +1,42 @@
+/* quarantine.h -- the rings in which freed slots wait, and what every call does with them. Included by core.h, in its place
+ * among the layers.
+ *
+ * A bin's ring is where its next slot comes from as long as more than ZMM_QUARANTINE_SLOTS wait: first freed, first used
+ * again, without a detour over the free list. Only what is more than a ring may hold goes to the list, some at a time. */
+#ifndef ZMM_QUARANTINE_H
+#define ZMM_QUARANTINE_H
+
+#include "trim.h"
+
+#if ZMM_TRIMS
+typedef struct quarantine_ends {
+    uint32_t oldest, newest; /* they only count upwards; newest - oldest wait */
+} quarantine_ends;
+
+struct quarantine {
+    /* So many of a bin wait before one is used again, and when so many do some go. Where everything is wiped all go by the
+     * list, and every one that comes is seen to. */
+    uint32_t least_count, most_count;
+    uint32_t run_oldest, run_count, run_pages;
+    quarantine_ends ends[ZMM_BIN_COUNT];
+    void *runs[ZMM_QUARANTINE_RUNS];
+    void *slots[ZMM_BIN_COUNT][ZMM_QUARANTINE_RING];
+};
+
+static inline uint32_t quarantine_count(const zmm_heap *heap, uint32_t bin_index) {
+    const quarantine_ends *const ends = &heap->waiting->ends[bin_index];
+    return ends->newest - ends->oldest;
+}
+/* The slot that has waited longest. Nobody has looked at it yet. */
+static inline void *quarantine_pop(zmm_heap *heap, uint32_t bin_index) {
+    return heap->waiting->slots[bin_index][heap->waiting->ends[bin_index].oldest++ % ZMM_QUARANTINE_RING];
+}
+/* True when the ring must be seen to. */
+static inline bool quarantine_push(zmm_heap *heap, void *slot, uint32_t bin_index) {
+    quarantine_ends *const ends = &heap->waiting->ends[bin_index];
+    heap->waiting->slots[bin_index][ends->newest % ZMM_QUARANTINE_RING] = slot;
+    return ++ends->newest - ends->oldest >= heap->waiting->most_count;
+}
+#endif
+
+#endif
