@@ -98,7 +98,7 @@ ZMM_INTERNAL guard_page *guard_find_near(const void *address) {
 
 /* No byte is 0, and libc's free takes the word before a block for the size of a mapping that cannot be. */
 static uint64_t guard_pattern(const zmm_heap *heap, uintptr_t word_address) {
-    return trim_seal(heap, (const void *)word_address) | UINT64_C(0x0202020202020202);
+    return trim_seal(trim_mix(heap, (const void *)word_address), 0) | UINT64_C(0x0202020202020202);
 }
 
 static uint8_t guard_pattern_byte(const zmm_heap *heap, uintptr_t address) {
