@@ -64,7 +64,7 @@ void storage_reset(const struct storage_rules *new_rules, const uint64_t *new_fa
         }
     }
     slots_end = 0;
-    for (uint32_t index = 0; index < region_count; index++) {
+    for (uint32_t index = 0; index < region_count && storage_record.live > 0; index++) {
         struct region *region = &regions[index];
         pages_clear(region->numbers, sizeof(uint32_t) * (region->size_bytes / CHUNK_BYTES));
     }
