@@ -72,7 +72,14 @@ def huge_bytes(asked_bytes: int) -> tuple[int, int]:
 
 
 def mapped_bytes(inner_bytes: int) -> int:
-    """The most that one request maps at once: a chunk, or the huge block itself."""
+    """
+    The most that one request maps at once: a chunk, or the huge block itself.
+
+    pre: 0 <= inner_bytes < 2**64
+    post: __return__ >= 2097152
+    post: __return__ >= inner_bytes or inner_bytes <= 2093056
+    post: inner_bytes <= 2093056 or __return__ >= round_up(inner_bytes, 4096)
+    """
     if inner_bytes <= LARGE_BYTES_MAX:
         return CHUNK_BYTES
     return max(CHUNK_BYTES, inner_bytes + PAGE_BYTES - 1)

@@ -13,7 +13,7 @@ from ..errors import INCONCLUSIVE, USAGE, UserError, explain_os_error, one_line
 from ..program import ProgramError
 from ..targets import TargetError
 from ..version import VERSION
-from . import bench, corpus, doctor, faults, fuzz, mutate, replay, shrink, targets, verify
+from . import bench, corpus, doctor, faults, fuzz, mutate, prove, replay, shrink, targets, verify
 from .output import say_error
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app.command("faults")(faults.command)
 app.command("fuzz")(fuzz.command)
 app.command("mutate")(mutate.command)
 app.add_typer(corpus.app)
+app.command("prove")(prove.command)
 
 
 @app.callback(invoke_without_command=True)

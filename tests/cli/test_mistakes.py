@@ -45,7 +45,7 @@ def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
         (["replay", "."], ["is a directory"]),
         (["shrink", "missing.zmm", "-o", "out"], ["missing.zmm", "no such file"]),
         (["bench", "memory"], ["unknown suite 'memory'", "suite"]),
-        (["prove"], ["prove"]),
+        (["prove", "--engine", "magic"], ["'magic'", "crosshair"]),
         (["doctor", "--json", "missing/doctor.json"], ["missing/doctor.json"]),
         (["targets", "--json", "missing/targets.json"], ["missing/targets.json"]),
     ],

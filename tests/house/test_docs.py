@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "DIVERGENCES.md", "CHANGELOG.md", "tests/README.md")
-REFERENCE = ("docs/formats.md", "docs/faults.md", "docs/ground_truth.md", "docs/fuzz.md")
+REFERENCE = ("docs/formats.md", "docs/faults.md", "docs/ground_truth.md", "docs/fuzz.md", "docs/proofs.md")
 BIN = Path(sys.executable).parent
 Run = Callable[[list[str], Path], subprocess.CompletedProcess[str]]
 
