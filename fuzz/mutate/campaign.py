@@ -1,4 +1,4 @@
-"""A run over the mutants of one tower: which are tried, in which order, by how many threads, and for how long."""
+"""A run over the mutants of one tower: which are tried, in which order, by how many processes, and for how long."""
 
 from __future__ import annotations
 

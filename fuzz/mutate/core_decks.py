@@ -128,7 +128,15 @@ class Decks:
 
     def _make(self, tier: str, name: str, edition: str, programs: list[Program], *, all_calls: bool = False) -> Deck:
         exact = self._sound.is_exact and not all_calls
-        return make_deck(tier, f"{name}, edition {edition}", edition, programs, exact=exact, all_calls=all_calls)
+        return make_deck(
+            tier,
+            f"{name}, edition {edition}",
+            edition,
+            programs,
+            exact=exact,
+            all_calls=all_calls,
+            level=self._sound.level,
+        )
 
     def _failing(
         self, storage: str, edition: str, *, work: Sequence[str] = _OOM_WORK, patterns: int = 3

@@ -46,6 +46,7 @@ class Deck:
     exact: bool = True
     all_calls: bool = False
     operations: int = field(default=0)
+    level: str = "release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,20 @@ class Kill:
 
 
 def make_deck(
-    tier: str, name: str, edition: str, programs: Sequence[Program], *, exact: bool = True, all_calls: bool = False
+    tier: str,
+    name: str,
+    edition: str,
+    programs: Sequence[Program],
+    *,
+    exact: bool = True,
+    all_calls: bool = False,
+    level: str = "release",
 ) -> Deck:
     """A deck: predicted by the exact model, or (not ``exact``) left to the abstract one and the sound core."""
     steps, texts = pack(programs, edition, all_calls=all_calls)
-    rows = b"".join(predict(program, edition).rows for program in programs) if exact else b""
+    rows = b"".join(predict(program, edition, level=level).rows for program in programs) if exact else b""
     count = sum(len(program) for program in programs)
-    return Deck(tier, name, edition, programs, steps, texts, _digest(rows), exact, all_calls, count)
+    return Deck(tier, name, edition, programs, steps, texts, _digest(rows), exact, all_calls, count, level)
 
 
 def pack(programs: Sequence[Program], edition: str, *, all_calls: bool = False) -> tuple[bytes, bytes]:
@@ -139,7 +147,7 @@ def name_kill(deck: Deck, reply: Reply, target: Target, *, explain: bool = False
     traces = split(deck.programs, reply.rows, reply.messages, death)
     done = 0
     for program, trace in zip(deck.programs, traces, strict=False):
-        expected = b"" if not deck.exact else predict(program, deck.edition).rows
+        expected = b"" if not deck.exact else predict(program, deck.edition, level=deck.level).rows
         if not deck.exact or expected != trace.rows:
             found = _judge(deck, program, trace, expected, target)
             if found is not None:
@@ -163,7 +171,7 @@ def rules_broken(deck: Deck, traces: Sequence[Trace], programs_max: int = 12) ->
     found: set[str] = set()
     looked = 0
     for program, trace in zip(deck.programs, traces, strict=False):
-        expected = predict(program, deck.edition).rows
+        expected = predict(program, deck.edition, level=deck.level).rows
         if expected == trace.rows:
             continue
         looked += 1

@@ -15,7 +15,7 @@ from zmm_model import outcome
 from zmm_model.abstract import AbstractHeap
 from zmm_model.accounting import Accounting
 from zmm_model.exact import ExactHeap
-from zmm_model.op import Operation, Settings
+from zmm_model.op import MISUSE, Operation, Settings
 from zmm_model.outcome import NO_MAPPING, Row
 
 from ..compare import RULES as EXACT_RULES
@@ -44,10 +44,15 @@ _LIMITED = (
     _op("alloc", 0, 500 * PAGE), _op("alloc", 1, 100 * PAGE), _op("alloc", 2, 3 * MIB), _op("alloc", 3, 3 * MIB),
     _op("free", 0), _op("limit", -1, CHUNK), _op("limit", -1, 1), _op("gc"), _op("alloc", 4, 40), _op("check"),
 )  # fmt: skip
+_MISUSE = (
+    _op("alloc", 0, 100), _op("misuse.free_freed", 0), _op("misuse.other_heap", 0), _op("misuse.overflow", 0, 4),
+    _op("misuse.free_freed", 7), _op("misuse.free_stack"), _op("check"),
+)  # fmt: skip
 PROGRAMS = (
     Program(Settings(storage="kernel"), _WORK),
     Program(Settings(storage="kernel", limit_bytes=2 * CHUNK), _LIMITED),
     Program(Settings(storage="kernel", failing_calls=(2, 3)), _LIMITED),
+    Program(Settings(storage="kernel"), _MISUSE),
 )
 
 
@@ -111,9 +116,9 @@ _SET: tuple[dict[str, int], ...] = (
 )  # fmt: skip
 
 
-def true_rows(program: Program) -> list[Row]:
-    """The rows of a program as they must be, edition zmm."""
-    return [Row._make(row) for row in ExactHeap(program.settings, "zmm").run(program.operations)]
+def true_rows(program: Program, level: str = "release") -> list[Row]:
+    """The rows of a program as they must be, edition zmm; the level says how a misuse ends."""
+    return [Row._make(row) for row in ExactHeap(program.settings, "zmm", level).run(program.operations)]
 
 
 def all_slips(rows: Sequence[Sequence[Row]], accountings: Sequence[Accounting]) -> Iterator[tuple[Slip, list[Row]]]:
@@ -191,7 +196,7 @@ def own_rows(program: Program, rows: Sequence[Row], accounting: Accounting) -> l
             row = row._replace(block_bytes=asked_bytes(program, step, made))
         if accounting is Accounting.NONE:
             word = operation_at(program.operations, step).word
-            idle = word in ("gc", "limit", "reset_peak")
+            idle = word in ("gc", "limit", "reset_peak") or word in MISUSE
             row = Row(outcome.SKIPPED if idle else row.status, row.contents, row.mapping, row.offset, row.block_bytes)
         made.append(row)
     return made
@@ -211,8 +216,9 @@ def asked_bytes(program: Program, step: int, before: Sequence[Row]) -> int:
 def search_abstract(wanted: Sequence[str] = tuple(ABSTRACT_RULES)) -> dict[str, Slip]:
     """For each rule of the abstract model a slip that only it sees, where one is found."""
     found: dict[str, Slip] = {}
-    right = [true_rows(program) for program in PROGRAMS]
     for accounting in (Accounting.ZENDMM, Accounting.OWN, Accounting.NONE):
+        level = "hardened" if accounting is Accounting.OWN else "release"
+        right = [true_rows(program, level) for program in PROGRAMS]
         rows = [own_rows(program, one, accounting) for program, one in zip(PROGRAMS, right, strict=True)]
         usable = [
             one if abstract_violation(program, one, accounting) is None else []

@@ -15,7 +15,7 @@ from zmm.heap import NO_LIMIT_BYTES, Edition
 @pytest.mark.parametrize(
     ("limit", "limit_bytes"),
     [
-        (None, NO_LIMIT_BYTES),
+        (None, 2**63 - 1),
         (2**21, 2**21),
         (3_000_001, 3_000_001),
         ("2097152", 2**21),

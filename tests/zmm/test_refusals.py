@@ -126,6 +126,13 @@ def test_errors_travel_between_processes(error: zmm.ZmmError) -> None:
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
 
 
+def test_damage_without_an_address_names_none() -> None:
+    """The address is told where there is one, and is 0 where there is none."""
+    assert str(zmm.HeapCorruptedError("RUN-2", 16)) == "zend_mm_heap corrupted: RUN-2 at 0x10"
+    assert str(zmm.HeapCorruptedError("RUN-2")) == "zend_mm_heap corrupted: RUN-2"
+    assert zmm.HeapCorruptedError("RUN-2").address == 0
+
+
 def test_every_error_is_a_zmm_error_and_what_python_calls_it() -> None:
     """Users catch by our base, by the refusal, or by Python's own types."""
     bases = {
