@@ -137,13 +137,11 @@ def make_board(tower: str, made: int, rows: list[MutantRow], budget_seconds: flo
     whole = interval(len(killed), len(judged))
     budgets = []
     for seconds in BUDGETS:
-        # A survivor says nothing of budgets that it was not given.
-        given = [row for row in judged if row.status == KILLED or row.budget_seconds >= seconds * 0.99]
         if seconds > budget_seconds * 1.01 and any(row.status == SURVIVED for row in judged):
             continue
         hits = sum(row.seconds <= seconds for row in killed)
-        one = interval(hits, len(given))
-        budgets.append(BudgetRate(seconds, hits, len(given), one.rate, one.low, one.high))
+        one = interval(hits, len(judged))
+        budgets.append(BudgetRate(seconds, hits, len(judged), one.rate, one.low, one.high))
     operators: dict[str, tuple[int, int]] = {}
     for row in judged:
         hit, of = operators.get(row.operator, (0, 0))

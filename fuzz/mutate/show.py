@@ -130,6 +130,7 @@ def _run_section(record: MutateRecord) -> list[str]:
             f"do not compile, {tower.equal:,} change nothing, {tower.duplicate:,} are the same as another. Of the "
             f"{tower.unique:,} others {tower.equivalent:,} are known to be equivalent; "
             f"{record.budget_seconds:.0f} s each.",
+            *([f"\n{record.reason}"] if record.reason else []),
             "",
             "| budget | killed | rate | 95 % interval |",
             "| ---: | ---: | ---: | --- |",
