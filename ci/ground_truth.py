@@ -1,7 +1,8 @@
 """The ground truth: measures how long the suite takes to find each planted bug, and makes docs/ground_truth.md.
 
-``measure`` hunts the bugs (all, or those named), seed by seed; ended at any moment, it goes on where it was.  ``page``
-writes the page anew.  ``plant FOLDER NAME ...`` builds libraries to play with.
+``measure`` hunts the bugs (all, or those named), seed by seed; ended at any moment, it goes on where it was.  ``keep``
+keeps the figures of what was measured so far for the page, ``page`` writes the page anew.  ``plant FOLDER NAME ...``
+builds libraries to play with.
 """
 
 from __future__ import annotations
@@ -36,13 +37,12 @@ def show(patch: Patch, catch: Catch) -> None:
     )
 
 
-def write_figures(patches: list[Patch], catches: Catches, remark: str) -> list[Figures]:
+def write_figures(patches: list[Patch], catches: Catches, remark: str) -> None:
     """Summarise what is known of all bugs, and keep it for the page."""
     known = [figures(patch, catches.of(patch)) for patch in patches]
     known = [one for one in known if one.seeds]
     entries = {one.name: {key: value for key, value in asdict(one).items() if key != "name"} for one in known}
     FIGURES.write_text(json.dumps({"remark": remark, "bugs": entries}, indent=1) + "\n", "utf-8")
-    return known
 
 
 def make_page() -> str:
@@ -63,17 +63,19 @@ def main(arguments: list[str]) -> int:
     measuring.add_argument("names", nargs="*", metavar="NAME", help="only these bugs")
     measuring.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help=f"seeds of each bug ({SEEDS})")
     measuring.add_argument("--shrink", type=float, default=SHRINK_SECONDS, metavar="SECONDS", help="0: do not shrink")
-    measuring.add_argument("--remark", default="", metavar="TEXT", help="the circumstances, for the page")
-    measuring.add_argument("--write", action="store_true", help="keep the figures of all bugs for the page")
     commands.add_parser("page", help="write docs/ground_truth.md")
+    keeping = commands.add_parser("keep", help="keep the figures of what was measured so far, and write the page")
+    keeping.add_argument("--remark", default="", metavar="TEXT", help="the circumstances, for the page")
     planting = commands.add_parser("plant", help="build libraries with bugs")
     planting.add_argument("folder", type=Path)
     planting.add_argument("names", nargs="+", metavar="NAME")
     given = parser.parse_args(arguments)
-    if given.command == "page":
+    patches = [*read_folder(TRUTH), *read_folder(PLANTED)]
+    if given.command in ("page", "keep"):
+        if given.command == "keep":
+            write_figures(patches, Catches(FOLDER / "catches.jsonl"), given.remark)
         PAGE.write_text(make_page(), "utf-8")
         return 0
-    patches = [*read_folder(TRUTH), *read_folder(PLANTED)]
     chosen = [patch for patch in patches if not given.names or patch.name in given.names]
     for name in set(given.names) - {patch.name for patch in patches}:
         parser.error(f"there is no bug {name}; they are the files of tests/truth and tests/planted")
@@ -88,9 +90,6 @@ def main(arguments: list[str]) -> int:
         print("interrupted; what was measured is kept, the same command goes on with it", file=sys.stderr)
         return 130
     known = [figures(patch, catches.of(patch)) for patch in chosen]
-    if given.write:
-        write_figures(patches, catches, given.remark)
-        PAGE.write_text(make_page(), "utf-8")
     late = [one.name for one in known if not one.is_good]
     print(
         f"{len(known) - len(late)} of {len(known)} bugs found in time with every seed"

@@ -15,7 +15,8 @@ Bugs that allocators really had, planted in our core: each as a patch that makes
 did, as far as our core can express it. The suite has to find every one of them. Below them, bugs of our own.
 
 The page is made by `ci/truth page` from the heads of the patches (`tests/truth/*.patch`,
-`tests/planted/*.patch`) and from the figures of the last `ci/truth measure` (`tests/truth/figures.json`).
+`tests/planted/*.patch`) and from the figures of the last `ci/truth measure` that `ci/truth keep` has kept
+(`tests/truth/figures.json`).
 
 How to read a row. *Found by* is the tier, or `faults` for the misuse catalogue, and the rules (or faults) one of which
 speaks. *Hunts* are the seeds with which it was found, of those tried. *Seconds* are the median and the 95th percentile
