@@ -50,7 +50,7 @@ def _product(code: Code, name: str, factors: list[Any], taker: str, place: int) 
     terms = [one[0] for one in factors]
     numbers = [one[1] for one in factors]
     arguments = [HEAP_ADDRESS, *([BLOCK_ADDRESS] if taker == "resize" else []), *terms]
-    ends = code.run(name, arguments, stops=(taker, "refuse_overflow3"))
+    ends = code.run(name, arguments, stops=(taker, "refuse_overflow3"), is_lazy=True)
     covers(ends)
     count = 0
     for end in ends:

@@ -174,7 +174,13 @@ class Code:
         return sorted(found)
 
     def run(
-        self, name: str, arguments: Sequence[Any], *, stops: Sequence[str] = (), heap: Mapping[int, Any] | None = None
+        self,
+        name: str,
+        arguments: Sequence[Any],
+        *,
+        stops: Sequence[str] = (),
+        heap: Mapping[int, Any] | None = None,
+        is_lazy: bool = False,
     ) -> list[End]:
         """
         Every end of a function's paths.
@@ -184,6 +190,8 @@ class Code:
             arguments: numbers and symbols.
             stops: functions at whose call a path is cut off.
             heap: words of the heap's record by offset; all that is not named may hold anything.
+            is_lazy: both ways of a branch are walked without asking whether they can be; z3 sees at the end that some
+                cannot. For code without loops, whose conditions are hard.
 
         Raises:
             Unclear: the function is not there, or angr gave up on a path.
@@ -202,8 +210,7 @@ class Code:
             add_options={
                 options.SYMBOL_FILL_UNCONSTRAINED_MEMORY,
                 options.SYMBOL_FILL_UNCONSTRAINED_REGISTERS,
-                # Both ways are walked without asking whether they can be: z3 sees at the end, once, that some cannot.
-                options.LAZY_SOLVES,
+                *([options.LAZY_SOLVES] if is_lazy else []),
             },
         )
         strategies = self._angr.concretization_strategies
