@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
-from zmm_fuzz.prove.sources import Missing, find_clang
+from zmm_fuzz.prove.sources import ROOT, Missing, find_clang
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,3 +24,9 @@ def clang() -> str:
         return find_clang()
     except Missing as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
