@@ -29,7 +29,7 @@ from .errors import (
     ZmmError,
 )
 from .heap import Heap, Storage
-from .paths import get_include, get_library
+from .paths import get_include, get_library, get_mixed_library
 from .snapshot import Chunk, FreeSlot, Huge, Place, Run, Snapshot, Usage
 
 __version__ = VERSION
@@ -68,4 +68,5 @@ __all__ = [
     "__version__",
     "get_include",
     "get_library",
+    "get_mixed_library",
 ]

@@ -35,6 +35,7 @@ static bool api_product(zmm_heap *heap, size_t count, size_t size_bytes, size_t 
 
 ZMM_PUBLIC zmm_heap *zmm_heap_startup(const zmm_options *options) {
     static const zmm_options defaults;
+    mixed_announce(zmm_get_heap);
     if (options == NULL) {
         options = &defaults;
     }

@@ -483,6 +483,9 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason);
 ZMM_INTERNAL void fault_install(void); /* once for all */
 #endif
 
+/* ---- mixed.c: what the preload library asks --------------------------------------------------------------------------------------- */
+ZMM_INTERNAL void mixed_announce(zmm_heap *(*current_heap)(void));
+
 /* ---- switches.c: the environment variables that zmm reads --------------------------------------------------------------------------- */
 /* Fields of variables that are not set stay 0, the level ZMM_OFF. False when a value is wrong; `text` says what to write. */
 ZMM_INTERNAL bool switches_read(zmm_switches *switches, char *text, size_t text_bytes);

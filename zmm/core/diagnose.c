@@ -248,6 +248,8 @@ static const char *diagnose_guarded_hint(panic_reason reason, const guard_page *
     case PANIC_OVERRUN:
     case PANIC_OVERREAD:
         return "the address lies behind the bytes that were asked for";
+    case PANIC_MIXED:
+        return "this block came from zmm: free it with efree() or zmm_heap_free()";
     case PANIC_NOT_START:
         return "pass the address that the allocation returned";
     default:
@@ -306,6 +308,9 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
     if (reason == PANIC_HUGE_RECORD) {
         report->hint = "the allocator's own records were overwritten: look for a wild write";
         return; /* its size cannot be believed */
+    }
+    if (reason == PANIC_MIXED) {
+        report->hint = "this block came from zmm: free it with efree() or zmm_heap_free()";
     }
     diagnose_trims(report, reason);
     if (reason == PANIC_OVERREAD) {

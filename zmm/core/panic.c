@@ -41,6 +41,7 @@ static const char *const panic_phrases[PANIC_REASON_COUNT] = {
     [PANIC_UNDERRUN] = "written before its start",
     [PANIC_UNDERREAD] = "read before its start",
     [PANIC_FREED_READ] = "a freed block was read",
+    [PANIC_MIXED] = "given to the C library",
     [PANIC_CHECK] = "the heap is broken",
     [PANIC_ASSERTION] = "assertion failed",
 };

@@ -22,6 +22,7 @@ typedef enum panic_reason {
     PANIC_UNDERRUN,
     PANIC_UNDERREAD,
     PANIC_FREED_READ,
+    PANIC_MIXED,
     PANIC_CHECK,
     PANIC_ASSERTION,
     PANIC_REASON_COUNT,

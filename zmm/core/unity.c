@@ -26,6 +26,7 @@
 #include "annotate.c"
 #include "diagnose.c"
 #include "fault.c"
+#include "mixed.c"
 #include "switches.c"
 #include "request.c"
 #include "hooks.c"
