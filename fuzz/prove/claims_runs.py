@@ -135,10 +135,10 @@ def assign(subject: Subject) -> int:
 
 
 def following(subject: Subject) -> int:
-    """The next used or free page, of any map, from any page: the lowest bit of what is left of the map."""
+    """The next used or free page of a map with open first words, from any page: the lowest bit of what is left."""
     count = 0
     for value in (0, 1):
-        words = any_words()
+        words = any_words(OPEN_WORDS)
         start, known = symbol("from", 32)
         executor = subject.executor(known, level=FAST)
         made = executor.add_object("map", 64)
