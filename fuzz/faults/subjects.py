@@ -105,7 +105,9 @@ class Subjects:
     def _zmm(self, name: str, what: str) -> Subject:
         library = _existing(what) if "/" in what else _zmm_library(what or "release")
         level = what if what in ZMM_LEVELS else _level_of(library)
-        return _subject(name, "zmm", library, {}, level=level)
+        # Debug is measured with all that it can do; zmm:debug+ZMM_GUARD=off is the level without pages for each block.
+        guard = {"ZMM_GUARD": "all"} if level == "debug" else {}
+        return _subject(name, "zmm", library, guard, level=level)
 
     def _php(self, name: str, what: str) -> Subject:
         library = _existing(what) if "/" in what else find_php(what)
