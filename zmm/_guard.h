@@ -38,13 +38,13 @@ typedef struct guard {
 static guard *guard_inside;
 
 static void guard_panic(zmm_heap *heap, const char *reason, const void *address, void *context) {
-    (void)heap;
+    (void)heap, (void)address;
     if (guard_inside != NULL) {
         const zmm_api *const api = context;
         api->panic_report(&guard_inside->report);
         api->panic_text(&guard_inside->report, guard_inside->text, sizeof(guard_inside->text));
         guard_inside->reason = reason;
-        guard_inside->address = address;
+        guard_inside->address = guard_inside->report.address; /* an invariant's id is no address */
         GUARD_JUMP(guard_inside->place);
     }
     /* Not in a call from Python: returning makes the core print its line and abort. */
