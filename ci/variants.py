@@ -32,20 +32,23 @@ class Row(NamedTuple):
     coverage: bool
     fuzzer: bool
     python: bool
+    valgrind: bool
 
 
 # fmt: off
 ALL = "fast,release,hardened,debug"
+BOTH = "address,undefined"
 VARIANTS = {
-    #                 compiler    buildtype         levels     asserts separ. sanitize       coverage fuzzer python
-    "fast":       Row("",         "release",        "fast",    False, False, "none",              False, False, False),
-    "release":    Row("",         "release",        "release", False, False, "none",              False, False, False),
-    "hardened":   Row("",         "release",        "hardened", False, False, "none",             False, False, False),
-    "debug":      Row("",         "debugoptimized", "debug",   True,   False, "none",              False, False, False),
-    "checked":    Row("",         "debug",          ALL,       True,  True,  "none",              False, False, True),
-    "asan+ubsan": Row("",         "debugoptimized", ALL,       False, False, "address,undefined", False, False, True),
-    "coverage":   Row("",         "debug",          ALL,       False, False, "none",              True,  False, True),
-    "fuzz":       Row("clang-19", "debugoptimized", ALL,       False, False, "none",              False, True,  True),
+    #                 compiler    buildtype         levels      asserts separ. sanitize coverage fuzzer python valgrind
+    "fast":       Row("",         "release",        "fast",     False,  False, "none",  False,   False, False, False),
+    "release":    Row("",         "release",        "release",  False,  False, "none",  False,   False, False, False),
+    "hardened":   Row("",         "release",        "hardened", False,  False, "none",  False,   False, False, False),
+    "debug":      Row("",         "debugoptimized", "debug",    True,   False, "none",  False,   False, False, False),
+    "checked":    Row("",         "debug",          ALL,        True,   True,  "none",  False,   False, True,  False),
+    "asan+ubsan": Row("",         "debugoptimized", ALL,        False,  False, BOTH,    False,   False, True,  False),
+    "coverage":   Row("",         "debug",          ALL,        False,  False, "none",  True,    False, True,  False),
+    "fuzz":       Row("clang-19", "debugoptimized", ALL,        False,  False, "none",  False,   True,  True,  False),
+    "valgrind":   Row("",         "debugoptimized", ALL,        False,  False, "none",  False,   False, False, True),
 }
 # fmt: on
 
@@ -120,6 +123,7 @@ def build(name: str, compiler: str = "", werror: bool = False) -> Path:
                 f"-Dfuzzer={_flag(variant.fuzzer)}",
                 f"-Drunner={_flag(not variant.fuzzer)}",
                 f"-Dpython={_flag(variant.python)}",
+                f"-Dvalgrind={_flag(variant.valgrind)}",
                 # Sanitizers and libFuzzer bring their symbols when the process starts.
                 f"-Db_lundef={_flag(variant.sanitize == 'none' and not variant.fuzzer)}",
             ],

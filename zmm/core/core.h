@@ -458,7 +458,7 @@ static inline size_t bare_block_size(zmm_heap *heap, const void *block) {
 }
 #endif
 
-/* ---- annotate.c: the block calls of the faces under AddressSanitizer's eyes; in other builds the bare ones ------------------- */
+/* ---- annotate.c: the block calls of the faces under a memory tool's eyes; in other builds the bare ones ---------------------- */
 #if ZMM_ANNOTATES
 ZMM_INTERNAL void *annotate_alloc(zmm_heap *heap, size_t size_bytes);
 ZMM_INTERNAL void annotate_free(zmm_heap *heap, void *block);

@@ -33,6 +33,7 @@ ZMM_INTERNAL void quarantine_release(zmm_heap *heap) {
 
 /* Words from an offset on that must still repeat the state word: nobody owns the slot. */
 static ANNOTATE_BLIND bool quarantine_is_filled(const char *slot, size_t from_bytes, size_t end_bytes, uint64_t word) {
+    ANNOTATE_UNSEEN;
     uint64_t any = 0;
     for (size_t at = from_bytes; at < end_bytes; at += sizeof(uint64_t)) {
         any |= *(const uint64_t *)(const void *)(slot + at) ^ word;
@@ -80,6 +81,7 @@ ZMM_INTERNAL ZMM_COLD void quarantine_see_to(zmm_heap *heap, void *slot, uint32_
 
 /* Bytes that must still be what the wiping left. */
 static ANNOTATE_BLIND bool quarantine_is_wiped(const char *bytes, size_t count) {
+    ANNOTATE_UNSEEN;
     uint64_t any = 0;
     for (; count >= sizeof(uint64_t); count -= sizeof(uint64_t), bytes += sizeof(uint64_t)) {
         uint64_t word;

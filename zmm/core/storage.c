@@ -21,7 +21,7 @@ static chunk_record *storage_chunk_adopt(zmm_heap *heap) {
 /* Nothing in a new chunk is a user's yet. One that comes back into the range was left closed. */
 static void storage_close(const chunk_record *chunk) {
 #if ZMM_ANNOTATES
-    if (!__asan_address_is_poisoned((const void *)chunk->base)) {
+    if (!ANNOTATE_STAYED_CLOSED((const void *)chunk->base)) {
         ANNOTATE_CLOSE((const void *)chunk->base, ZMM_CHUNK_BYTES);
     }
 #else

@@ -93,6 +93,7 @@ static inline trim_pair *trim_pair_at(const void *slot, uint32_t offset_bytes) {
     return (trim_pair *)((uintptr_t)slot + offset_bytes);
 }
 static ANNOTATE_BLIND void trim_fill(void *slot, const trim_bin *bin, uint64_t word) {
+    ANNOTATE_UNSEEN;
     const trim_pair pair = {word, word};
     *trim_pair_at(slot, 0) = pair;
     *trim_pair_at(slot, bin->second) = pair;
@@ -100,6 +101,7 @@ static ANNOTATE_BLIND void trim_fill(void *slot, const trim_bin *bin, uint64_t w
     *trim_pair_at(slot, bin->fourth) = pair;
 }
 static ANNOTATE_BLIND bool trim_is_filled(const void *slot, const trim_bin *bin, uint64_t word) {
+    ANNOTATE_UNSEEN;
     const trim_pair pair = {word, word};
     const trim_pair any = (*trim_pair_at(slot, 0) ^ pair) | (*trim_pair_at(slot, bin->second) ^ pair) |
                           (*trim_pair_at(slot, bin->third) ^ pair) | (*trim_pair_at(slot, bin->fourth) ^ pair);
