@@ -7,9 +7,11 @@
 #define _GNU_SOURCE
 #endif
 #include <dlfcn.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #define MIXED_CORES_MAX 16
 #define MIXED_API __attribute__((visibility("default")))

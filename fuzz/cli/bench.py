@@ -68,8 +68,6 @@ def command(
 
     For example:
 
-        zmm bench prices
-
         zmm bench suite --time-budget 60s --json rates.json
 
         zmm bench worst --search worse --time-budget 10m

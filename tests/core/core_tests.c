@@ -27,6 +27,7 @@
 #include "cases/trims.c"
 #include "cases/guarded.c"
 #include "cases/switches.c"
+#include "cases/mixed.c"
 
 int main(int argument_count, char **arguments) {
     return test_main(argument_count, arguments);
