@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 
+from ..cachegrind import OPTIONS, read_instructions
 from ..targets.base import TargetError
 from .subject import Subject
 
@@ -74,10 +75,9 @@ def measure_instructions(subject: Subject) -> float | None:
 
 
 def _count(tool: str, subject: Subject, turns: int) -> int | None:
-    command = [tool, "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
     try:
         done = subprocess.run(
-            [*command, *subject.command, "--price", f"pairs-{turns}"],
+            [tool, *OPTIONS, *subject.command, "--price", f"pairs-{turns}"],
             env=dict(subject.environment),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -88,5 +88,4 @@ def _count(tool: str, subject: Subject, turns: int) -> int | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r"I\s+refs:\s+([0-9,]+)", done.stderr)
-    return int(found[1].replace(",", "")) if found and done.returncode == 0 else None
+    return read_instructions(done.stderr) if done.returncode == 0 else None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 
 from ..targets.base import TargetError
+from ..targets.native import find_native
 
 RUNNER_VARIABLE = "ZMM_FAULTS_RUNNER"
 
@@ -47,11 +47,7 @@ def faults_runner() -> Path:
         if not os.access(named, os.X_OK):
             raise TargetError(f"{RUNNER_VARIABLE}={named} is no program; unset it, or name the zmm-faults")
         return Path(named).resolve()
-    beside = Path(__file__).resolve().parent.parent / "native" / "zmm-faults"
-    if beside.exists():
-        return beside
-    # An editable install keeps built files in the build's folder; its loader knows where.
-    found = resources.files(__package__.rpartition(".")[0]).joinpath("native").joinpath("zmm-faults")
-    if isinstance(found, Path) and found.exists():
+    found = find_native("zmm-faults")
+    if found is not None:
         return found
     raise TargetError("this installation has no zmm-faults; install zmm anew with a C compiler there")

@@ -12,10 +12,10 @@ import os
 import subprocess
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 
 from .base import TargetError
+from .native import find_native
 
 RUNNER_VARIABLE = "ZMM_RUNNER"
 _START_SECONDS = 30
@@ -43,13 +43,8 @@ def runner_path() -> Path:
         if not os.access(path, os.X_OK):
             raise TargetError(f"{RUNNER_VARIABLE}={named} is no program; unset it, or name the zmm-runner")
         return path.resolve()
-    beside = Path(__file__).resolve().parent.parent / "native" / "zmm-runner"
-    if beside.exists():
-        return beside
-    # An editable install keeps built files in the build's folder; its loader knows where.
-    package = __package__.rpartition(".")[0]
-    found = resources.files(package).joinpath("native").joinpath("zmm-runner")
-    if isinstance(found, Path) and found.exists():
+    found = find_native("zmm-runner")
+    if found is not None:
         return found
     raise TargetError(
         "this installation has no zmm-runner; install zmm anew with a C compiler there, "

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-import re
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
+from ..cachegrind import OPTIONS, read_instructions
 from ..targets.base import TargetError
+from ..targets.native import find_native
 from ..targets.runner import child_environment
 
 _SECONDS = 300
@@ -69,12 +69,10 @@ class Player:
 
     def _count(self, records: bytes, *, gc: bool) -> int:
         tool = find_valgrind()
-        command = (tool, "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null")
-        done = self._run(records, command, gc=gc)
-        found = re.search(r"I\s+refs:\s+([0-9,]+)", done.stderr)
-        if found is None:
+        count = read_instructions(self._run(records, (tool, *OPTIONS), gc=gc).stderr)
+        if count is None:
             raise TargetError("cachegrind says nothing of instructions; install valgrind 3.15 or newer")
-        return int(found[1].replace(",", ""))
+        return count
 
     def _run(self, records: bytes, prefix: tuple[str, ...], *, gc: bool) -> subprocess.CompletedProcess[str]:
         with tempfile.NamedTemporaryFile(prefix="zmm-", suffix=".bin") as file:
@@ -114,11 +112,7 @@ def find_valgrind() -> str:
 
 
 def _find_program() -> Path:
-    beside = Path(__file__).resolve().parent.parent / "native" / "zmm-player"
-    if beside.exists():
-        return beside
-    # An editable install keeps built files in the build's folder; its loader knows where.
-    found = resources.files(__package__.rpartition(".")[0]).joinpath("native").joinpath("zmm-player")
-    if isinstance(found, Path) and found.exists():
-        return found
-    raise TargetError("this installation has no zmm-player; install zmm anew with a C compiler there")
+    found = find_native("zmm-player")
+    if found is None:
+        raise TargetError("this installation has no zmm-player; install zmm anew with a C compiler there")
+    return found

@@ -44,11 +44,14 @@ def climb(objective: Objective, player: Player, seed: int, seconds: float) -> It
     measured = 0
     patience = _PATIENCE_WHEN_SLOW if objective.takes_seconds else _PATIENCE
     # The best of the known starts first, then drawn ones.
-    starts = sorted((STAIRS, COMB), key=lambda phases: _measure(objective, player, phases))
+    starts = [(_measure(objective, player, phases), phases) for phases in (STAIRS, COMB)]
+    starts.sort(key=lambda start: start[0])
     while True:
-        drawn = tuple(draw_phase(random) for _ in range(random.randint(1, 6)))
-        here: tuple[Phase, ...] = starts.pop() if starts else drawn
-        height = _measure(objective, player, here)
+        here: tuple[Phase, ...] = tuple(draw_phase(random) for _ in range(random.randint(1, 6)))
+        if starts:
+            height, here = starts.pop()
+        else:
+            height = _measure(objective, player, here)
         measured += 1
         idle = 0
         while idle < patience:

@@ -155,12 +155,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "fuzz": (
         "",  # nothing but the picture
         # words
-        *("errors", "version", "boundaries", "program", "wire"),
+        *("errors", "version", "cachegrind", "boundaries", "program", "wire"),
         # programs: forms, then makers
         *("text", "tape", "recorded", "load"),
         *("exhaustive", "profiles", "swarm", "misuse", "generate"),
         # targets and performing
-        *("targets.base", "targets.php", "targets.runner", "targets.find", "targets"),
+        *("targets.base", "targets.php", "targets.native", "targets.runner", "targets.find", "targets"),
         *("compare", "session", "driver"),
         # judging
         *("predict", "judge", "versus"),
