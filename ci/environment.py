@@ -117,7 +117,8 @@ def set_up() -> None:
     if not same_python:
         make_venv(environment)
     pip = [str(PYTHON), "-m", "pip", "install"]
-    run("installing the locked tools", [*pip, "--require-hashes", "-r", str(LOCK)], environment)
+    # The lock is complete; what it leaves out on purpose ([tool.uv] in pyproject.toml) pip would ask for in vain.
+    run("installing the locked tools", [*pip, "--no-deps", "--require-hashes", "-r", str(LOCK)], environment)
     build = ROOT / "build" / f"cp{sys.version_info.major}{sys.version_info.minor}"
     remembered = build / "zmm-compiler.txt"
     if build.exists() and (not remembered.exists() or remembered.read_text() != compiler):

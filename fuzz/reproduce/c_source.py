@@ -9,21 +9,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zmm_model.misuse import known_endings
 from zmm_model.op import MISUSE, SIZE_MAX, Operation
 from zmm_model.outcome import STATUS_WORDS, Row
 
-from ..compare import ROW_BYTES, unpack_row
+from ..compare import ROW_BYTES, Divergence, operation_at, unpack_row
 from ..predict import predict
 from ..text import operation_line, write_text
 
 if TYPE_CHECKING:
     from ..program import Program
+    from ..targets import Target
     from ..tiers.base import Finding
 
 _FRAGMENTS = Path(__file__).parent / "c"
 _HEADERS = (
     *("dlfcn.h", "errno.h", "link.h", "setjmp.h", "signal.h", "stdarg.h", "stdbool.h", "stdint.h"),
-    *("stdio.h", "stdlib.h", "string.h", "sys/mman.h", "unistd.h"),
+    *("stdio.h", "stdlib.h", "string.h", "sys/mman.h", "sys/wait.h", "unistd.h"),
 )
 # One function of many thousand calls takes compilers too long.
 _CALLS_PER_FUNCTION = 2000
@@ -47,11 +49,15 @@ def c_source(finding: Finding) -> str:
     step = finding.divergence.step
     zendmm = kind != "malloc"
     kernel = zendmm and program.settings.storage == "kernel"
-    digest = zendmm and 0 < step <= len(program) and program.operations[step - 1].word == "check"
-    library, needed = _place_of(finding.target)
+    word = operation_at(program.operations, step).word
+    digest = zendmm and word == "check"
+    misuse = kind == "zmm" and word in MISUSE
+    target = _target_of(finding.target)
+    library, needed = _place_of(finding.target, target)
     parts = [_head(finding, kind, needed), *(f"#include <{name}>\n" for name in _HEADERS), "\n"]
     if kind == "zmm":
         parts.append(_zmm_header())
+    parts.append(f"#define MISUSE {int(misuse)}\n")
     parts.append(_definitions(finding, library, kernel=kernel, digest=digest))
     parts.append(_fragment("base"))
     if zendmm:
@@ -69,7 +75,9 @@ def c_source(finding: Finding) -> str:
         parts.append(_fragment("digest"))
         parts.append(_fragment(f"{kind}_digest"))
     parts.append(_fragment(kind))
-    parts.append(_expectations(finding, zendmm=zendmm))
+    if misuse:
+        parts.append(_fragment("misuse"))
+    parts.append(_expectations(finding, kind, target))
     parts.append(_performance(program))
     parts.append(_fragment("main"))
     return "".join(parts)
@@ -84,15 +92,21 @@ def _kind(target: str) -> str:
     return name if name in ("zmm", "php") else "malloc"
 
 
-def _place_of(target: str) -> tuple[str, str]:
-    """Where the library lay when the finding was made (empty if unknown), and where those lie that it needs."""
+def _target_of(name: str) -> Target | None:
+    """The target as it is here, None when it is not."""
     from ..targets import TargetError, find_target  # imports users of this package
 
-    _, _, path = target.partition(":")
     try:
-        found = find_target(target)
+        return find_target(name)
     except TargetError:
-        return ("libc.so.6" if target == "libc" else path if "/" in path else ""), ""
+        return None
+
+
+def _place_of(name: str, found: Target | None) -> tuple[str, str]:
+    """Where the library lay when the finding was made (empty if unknown), and where those lie that it needs."""
+    if found is None:
+        path = name.partition(":")[2]
+        return ("libc.so.6" if name == "libc" else path if "/" in path else ""), ""
     return found.library or "libc.so.6", found.environment.get("LD_LIBRARY_PATH", "")
 
 
@@ -186,7 +200,8 @@ def _calls(program: Program) -> Iterator[str]:
         comment = "" if operation.text else f" /* {number}: {operation_line(operation, name)} */"
         call = f"step_{operation.word}({', '.join(_arguments(operation))})"
         if operation.word in MISUSE:
-            call = f"step_misuse({operation.label})"
+            what = operation.word.replace(".", "_").upper()
+            call = f"step_misuse({what}, {operation.label}, {_c_number(operation.a)})"
         yield f"    {call};{comment}\n"
 
 
@@ -214,19 +229,25 @@ def _c_string(text: bytes) -> str:
 # ---- what had to be seen at the diverging step -----------------------------------------------------------------------
 
 
-def _expectations(finding: Finding, *, zendmm: bool) -> str:
-    lines = _expected_lines(finding, zendmm=zendmm)
+def _expectations(finding: Finding, kind: str, target: Target | None) -> str:
+    level = target.level if target is not None else "release" if kind == "zmm" else ""
+    exact = kind != "malloc" and not finding.against and (target is None or target.is_exact)
+    lines = _expected_lines(finding, level) if exact else _said_lines(finding.divergence)
     body = "".join(f"    {line}\n" for line in lines)
     return f"\n/* What had to be seen at the diverging step. */\nstatic void compare(void)\n{{\n{body}}}\n"
 
 
-def _expected_lines(finding: Finding, *, zendmm: bool) -> list[str]:
+def _expected_lines(finding: Finding, level: str) -> list[str]:
+    """What the exact model predicts, where it reaches that far."""
     divergence = finding.divergence
-    if zendmm and not finding.against:
-        rows = predict(finding.program, finding.edition).rows
-        if (divergence.step + 1) * ROW_BYTES <= len(rows):
-            return _row_lines(unpack_row(rows, divergence.step), closing=divergence.step > len(finding.program))
-    return _said_lines(divergence.field, divergence.expected)
+    rows = predict(finding.program, finding.edition, level=level).rows
+    if (divergence.step + 1) * ROW_BYTES > len(rows):
+        return _said_lines(divergence)
+    row = unpack_row(rows, divergence.step)
+    ending = (
+        _ending_lines([known_endings()[row.text_crc]]) if divergence.operation.word in MISUSE and row.text_crc else []
+    )
+    return [*ending, *_row_lines(row, closing=divergence.step > len(finding.program))]
 
 
 def _row_lines(row: Row, *, closing: bool) -> list[str]:
@@ -246,8 +267,16 @@ def _row_lines(row: Row, *, closing: bool) -> list[str]:
     return lines
 
 
-def _said_lines(field: str, expected: str) -> list[str]:
+def _ending_lines(endings: Sequence[str]) -> list[str]:
+    return [f"expect_ending({_c_string(chr(10).join(endings).encode())});"]
+
+
+def _said_lines(divergence: Divergence) -> list[str]:
     """The one field of a divergence, from what was said of it; none where general checks show it."""
+    field, expected = divergence.field, divergence.expected
+    if divergence.operation.word in MISUSE:
+        endings = expected.split(" or ")
+        return _ending_lines(endings) if set(endings) <= set(known_endings().values()) else []
     if field == "status":
         for status, words in STATUS_WORDS.items():
             if expected == words or expected.startswith(f"{words} ("):

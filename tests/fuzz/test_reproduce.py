@@ -236,6 +236,48 @@ def test_long_programs_compile(tmp_path: Path) -> None:
     assert run(finding(made, 5000, "libc", rule="ABS-1"), tmp_path)[0] == 0
 
 
+# ---- misuse ---------------------------------------------------------------------------------------------------------
+
+# Each word where it is performed and means something: the level's promise is a report, but for the last two.
+MISUSES = [
+    *("free_freed a", "realloc_freed a 100", "size_freed a", "free_interior a 8", "free_malloc 40", "free_stack"),
+    *("free_static", "free_wild", "other_heap a", "stale_request a", "write_freed a 0", "overflow a 1"),
+    *("free_interior a 40", "other_heap h"),
+]
+
+
+@pytest.mark.parametrize("misuse", MISUSES)
+def test_a_misuse_ends_in_c_as_it_does_in_the_runner(tmp_path: Path, misuse: str) -> None:
+    """The child of the C file ends as the model predicts, with the same words; what is skipped is skipped."""
+    for storage, level in (("handlers", "release"), ("kernel", "fast")):
+        lines = (f"heap storage={storage} fail=9", "a = alloc 40", "h = alloc 3000000", f"misuse.{misuse}")
+        found = finding(program(*lines), 3, f"zmm:{level}", rule="MISUSE", field="ending")
+        code, output = run(found, tmp_path, found_library(f"zmm:{level}"))
+        assert code == 0, output
+
+
+def test_a_misuse_that_ends_otherwise_is_shown(tmp_path: Path) -> None:
+    """Held to what another level promises, a library differs, and the line says both endings."""
+    made = program("a = alloc 40", "misuse.free_freed a")
+    report = "panic: zmm: heap corruption: not a live slot; belongs to this heap"
+    found = finding(made, 2, "zmm:release", rule="MISUSE", field="ending")
+    assert run(found, tmp_path, found_library("zmm:fast")) == (1, f"step 2: ending expected {report}, got nothing\n")
+
+    # At a level with trims the abstract model has spoken, and its finding names every ending that keeps the promise.
+    made = program("a = alloc 40", "misuse.overflow a 1")
+    report = "panic: zmm: heap corruption: written beyond its end; belongs to this heap"
+    found = finding(made, 2, "zmm:hardened", rule="ABS-31", field="row", expected=report)
+    assert run(found, tmp_path, found_library("zmm:hardened"))[0] == 0
+    assert run(found, tmp_path, found_library("zmm:release")) == (1, f"step 2: ending expected {report}, got nothing\n")
+
+
+def test_a_level_with_trims_is_not_held_to_places_of_one_without(tmp_path: Path) -> None:
+    """What the abstract model finds there is shown by general checks; the exact model's rows are of other levels."""
+    hardened = found_library("zmm:hardened")
+    made = program("a = alloc 40", "free a", "b = alloc 40")
+    assert run(finding(made, 3, "zmm:hardened", rule="ABS-11", field="row"), tmp_path, hardened)[0] == 0
+
+
 # ---- PHP ------------------------------------------------------------------------------------------------------------
 
 
