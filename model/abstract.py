@@ -242,7 +242,7 @@ class AbstractHeap:
         self._huge_bytes = self.huge_bytes
         self._huge_most_bytes = self.huge_most_bytes
         self._most_bytes = self.most_bytes
-        self._waiting_bytes = self.waiting_bytes
+        self._waiting_bytes = 0 if operation.word == "gc" else self.waiting_bytes  # gc lets go what waits (ABS-21)
         self.overhead = row[SIZE] - live_bytes
         self.last = row
         return None

@@ -85,6 +85,9 @@ class _Walk:
         self.live: dict[str, bool] = {}
         self.sizes: dict[str, int] = {}
         self.reused: set[str] = set()  # dead names, in whose place another block may lie
+        self.collected: set[str] = (
+            set()
+        )  # dead names that a gc has come after: nothing keeps their memory back any more
         self.made: set[str] = set()
 
     def lines(self, step: Step) -> Iterator[Line]:
@@ -98,6 +101,7 @@ class _Walk:
         elif what == "churn":
             yield Line(f"churn {step.offset} {step.size}")
         elif what == "gc":
+            self.collected |= {one for one, lives in self.live.items() if not lives}
             yield Line("gc")
         elif what == "request_end":
             self.live = {one: lives and one in SECOND_NAMES for one, lives in self.live.items()}
@@ -116,6 +120,7 @@ class _Walk:
     def _take(self, name: str, size: int) -> None:
         self.live[name], self.sizes[name] = True, size
         self.reused.discard(name)
+        self.collected.discard(name)
         self.reused |= {one for one, lives in self.live.items() if not lives}
 
     def _drop(self, name: str) -> None:
@@ -123,7 +128,9 @@ class _Walk:
 
     def _about(self, name: str) -> str:
         """What a name's block lies in, and whether another may lie there by now."""
-        return kind_of(self.sizes[name]) + (" reused" if name in self.reused and not self.live[name] else "")
+        if name not in self.reused or self.live[name]:
+            return kind_of(self.sizes[name])
+        return kind_of(self.sizes[name]) + " reused" + (" after gc" if name in self.collected else "")
 
     def _on_block(self, step: Step) -> Iterator[Line]:
         what, name = step.what, step.name

@@ -25,6 +25,7 @@
 #include "cases/guards.c"
 #include "cases/reports.c"
 #include "cases/trims.c"
+#include "cases/waiting.c"
 #include "cases/guarded.c"
 #include "cases/switches.c"
 #include "cases/mixed.c"

@@ -115,6 +115,7 @@ PLANTED = (
     Planted("ABS-21", (BLOCK, Operation("gc")), {"value": 100}),
     Planted("ABS-21", (BLOCK, Operation("gc")), {"peak": 113}),
     Planted("ABS-21", (BLOCK, Operation("gc")), {"value": 2 * CHUNK}),
+    Planted("ABS-21", (BLOCK, Operation("gc")), {"size": 1000, "peak": 1000}, accounting=OWN),
     Planted("ABS-22", (BLOCK, Operation("free", 1), Operation("reset_peak")), {"peak": 112}),
     Planted("ABS-23", (BLOCK, Operation("request_end")), {"size": 112, "peak": 112}),
     Planted("ABS-23", (FILLED, AGAIN, Operation("request_end")), {"chunk_count": 2, **TWO_CHUNKS, "cached_count": 0}),
@@ -273,6 +274,47 @@ def test_freed_blocks_may_wait_until_a_refusal() -> None:
     violation = heap.step(HUGE, refused._replace(size=size, peak=size))
     assert violation is not None
     assert violation.rule == "ABS-27"
+
+
+def test_freed_blocks_may_wait_until_a_gc() -> None:
+    """After a gc a freed block must have been let go; size may fall by that, and not rise."""
+    exact = ExactHeap(LIMITED, "zmm")
+    opened = exact.open()
+    rows = list(trimmed((NEARLY, Operation("free", 9), Operation("gc")), exact))
+    size = rows[0][1].size
+    for kept, rule in ((0, None), (size, "ABS-21")):
+        heap = AbstractHeap(LIMITED, Accounting.OWN, "zmm")
+        assert heap.open(opened) is None
+        steps = [(operation, row._replace(size=size, peak=size)) for operation, row in rows]
+        assert [heap.step(*step) for step in steps[:2]] == [None, None]
+        violation = heap.step(steps[2][0], steps[2][1]._replace(size=kept))
+        assert (violation.rule if violation is not None else None) == rule
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({}, None),
+        ({"value": 0, "limit": SIZE_MAX >> 1, "real_size": 2 * CHUNK, "chunk_count": 2}, None),
+        ({"real_size": 2 * CHUNK, "cached_count": 1}, "ABS-20"),
+        ({"value": 0}, "ABS-20"),
+    ],
+)
+def test_a_lower_limit_may_let_go_what_waits(change: dict[str, int], rule: str | None) -> None:
+    """Below what is mapped a limit is accepted where less is mapped then, or refused with nothing changed."""
+    settings = Settings(storage="kernel")
+    program = (NEARLY, NEARLY._replace(label=8), Operation("free", 8), Operation("limit", a=CHUNK))
+    exact = ExactHeap(settings, "zmm")
+    opened = exact.open()
+    rows = list(trimmed(program, exact))
+    waiting = {"size": rows[1][1].size, "chunk_count": 2, "cached_count": 0}
+    rows[2] = rows[2][0], rows[2][1]._replace(**waiting)
+    rows[3] = rows[3][0], rows[3][1]._replace(**change)
+    heap = AbstractHeap(settings, Accounting.OWN, "zmm")
+    assert heap.open(opened) is None
+    assert [heap.step(*row) for row in rows[:3]] == [None] * 3
+    violation = heap.step(*rows[3])
+    assert (violation.rule if violation is not None else None) == rule
 
 
 def test_what_php_does_wrong_is_excused_in_its_own_edition_only() -> None:

@@ -189,11 +189,25 @@ ZMM_PUBLIC size_t zmm_heap_block_size(zmm_heap *heap, const void *block) {
 /* ---- the heap as a whole ---------------------------------------------------------------------------------------------- */
 
 ZMM_PUBLIC size_t zmm_heap_gc(zmm_heap *heap) {
+#if ZMM_TRIMS
+    const size_t waiting_bytes = quarantine_run_bytes(heap); /* they come back as well */
+    quarantine_flush(heap);
+    return gc_collect(heap) + waiting_bytes;
+#else
     return gc_collect(heap);
+#endif
 }
 
 ZMM_PUBLIC bool zmm_heap_set_limit(zmm_heap *heap, size_t limit_bytes) {
+#if ZMM_TRIMS
+    /* What waits is in nobody's use; it does not speak against a lower limit. */
+    if (!request_set_limit(heap, limit_bytes)) {
+        return quarantine_flush(heap) && request_set_limit(heap, limit_bytes);
+    }
+    return true;
+#else
     return request_set_limit(heap, limit_bytes);
+#endif
 }
 
 ZMM_PUBLIC void zmm_heap_reset_peak(zmm_heap *heap) {

@@ -74,11 +74,11 @@ ZMM_INTERNAL bool ground_range_is_full(void); /* then chunks are mapped elsewher
 ZMM_INTERNAL chunk_record *ground_chunk_adopt(void *address);
 /* Forgets the chunk; its memory in the range goes back to the kernel. */
 ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);
-/* The position of any address outside the range: a chunk from storage handlers, or POSITION_NONE. */
 /* Is this one of the records that exist? */
 ZMM_INTERNAL bool ground_is_record(const chunk_record *record);
 /* As ground_locate, without the lock: for a panic, which may have come in the middle of anything. */
 ZMM_INTERNAL position ground_locate_quietly(const void *address);
+/* The position of any address outside the range: a chunk from storage handlers, or POSITION_NONE. */
 ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address);
 
 /* A granule is 8 bytes: the distance of two possible slot starts. The rotation sends an address that is not a multiple
@@ -315,7 +315,9 @@ static inline void small_push(zmm_heap *heap, void *slot, uint32_t bin_index, bo
 ZMM_INTERNAL void *huge_alloc(zmm_heap *heap, size_t size_bytes);
 ZMM_INTERNAL void huge_free(zmm_heap *heap, void *block);
 ZMM_INTERNAL huge_record *huge_find(const zmm_heap *heap, const void *block);
+/* Without a look at whether the record can be believed: huge_is_whole tells. */
 ZMM_INTERNAL huge_record *huge_find_around(const zmm_heap *heap, const void *address);
+ZMM_INTERNAL bool huge_is_whole(const zmm_heap *heap, const huge_record *record);
 ZMM_INTERNAL void huge_release_all(zmm_heap *heap);
 ZMM_INTERNAL void huge_release_records(zmm_heap *heap);
 ZMM_INTERNAL void huge_set_size(const zmm_heap *heap, huge_record *record, size_t size_bytes);
@@ -392,6 +394,7 @@ ZMM_INTERNAL ZMM_COLD void quarantine_see_to(zmm_heap *heap, void *slot, uint32_
 ZMM_INTERNAL void quarantine_take_run(zmm_heap *heap, void *block, const block_look *look, size_t requested_bytes);
 /* Lets every waiting block go; true when there was one. */
 ZMM_INTERNAL bool quarantine_flush(zmm_heap *heap);
+ZMM_INTERNAL size_t quarantine_run_bytes(const zmm_heap *heap);  /* of the large blocks that wait */
 ZMM_INTERNAL size_t quarantine_slot_count(const zmm_heap *heap); /* slots that wait: neither live nor free */
 ZMM_INTERNAL void quarantine_release(zmm_heap *heap);
 #endif

@@ -283,6 +283,11 @@ static bool diagnose_guarded(zmm_panic *report, panic_reason reason) {
 }
 #endif
 
+/* Before main: a block may be given to efree before any heap exists. */
+__attribute__((constructor)) static void diagnose_install(void) {
+    panic_set_diagnosis(diagnose);
+}
+
 ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
     if (reason == PANIC_LIMIT) {
         report->has_values = true;
@@ -311,6 +316,9 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
     }
     if (reason == PANIC_MIXED) {
         report->hint = "this block came from zmm: free it with efree() or zmm_heap_free()";
+    }
+    if (reason == PANIC_FREED_WRITTEN) {
+        report->block_is_live = false; /* it was free when it was written to, and is on the way to its next owner */
     }
     diagnose_trims(report, reason);
     if (reason == PANIC_OVERREAD) {

@@ -45,8 +45,12 @@ ZMM_INTERNAL void huge_set_size(const zmm_heap *heap, huge_record *record, size_
     record->seal = huge_seal(heap, record);
 }
 
+ZMM_INTERNAL bool huge_is_whole(const zmm_heap *heap, const huge_record *record) {
+    return !ZMM_GUARDS_METADATA || record->seal == huge_seal(heap, record);
+}
+
 static huge_record *huge_verified(const zmm_heap *heap, huge_record *record) {
-    if (ZMM_GUARDS_METADATA && record != NULL && record->seal != huge_seal(heap, record)) {
+    if (record != NULL && !huge_is_whole(heap, record)) {
         panic((zmm_heap *)(uintptr_t)heap, PANIC_HUGE_RECORD, record->block);
     }
     return record;

@@ -191,7 +191,8 @@ ZMM_PUBLIC size_t zmm_panic_text(const zmm_panic *report, char *text, size_t tex
 }
 
 ZMM_INTERNAL _Noreturn ZMM_COLD void panic(zmm_heap *heap, panic_reason reason, const void *address) {
-    panic_now.heap = heap;
+    /* Only the stand-in of a thread that has no heap yet has no id, and it is nobody's to report on. */
+    panic_now.heap = heap = heap != NULL && heap->id != 0 ? heap : NULL;
     panic_now.reason = reason;
     panic_now.address = address;
     if (panic_hook != NULL) {

@@ -150,6 +150,10 @@ ZMM_INTERNAL size_t quarantine_slot_count(const zmm_heap *heap) {
     return count;
 }
 
+ZMM_INTERNAL size_t quarantine_run_bytes(const zmm_heap *heap) {
+    return (size_t)heap->waiting->run_pages * ZMM_PAGE_BYTES;
+}
+
 ZMM_INTERNAL bool quarantine_flush(zmm_heap *heap) {
     bool has_waited = heap->waiting->run_count > 0;
     while (heap->waiting->run_count > 0) {

@@ -94,7 +94,6 @@ static bool request_apply_options(zmm_heap *heap, const zmm_options *options) {
 }
 
 static zmm_heap *request_make_record(const zmm_options *options) {
-    panic_set_diagnosis(diagnose);
     if (!ground_prepare()) {
         return NULL;
     }

@@ -115,14 +115,26 @@ static size_t walk_usable_bytes(const zmm_heap *heap, const void *block, size_t 
     return inner_bytes;
 }
 
+/* Can a page of this heap have that word, waiting or not? */
+static bool walk_is_word(const zmm_heap *heap, page_word word) {
+    if ((word & PAGE_WORD_SMALL) != 0) {
+        const uint32_t bin_index = page_word_bin(word);
+        return bin_index < ZMM_BIN_COUNT && (word & ~PAGE_WORD_BACK_MASK) == page_word_small(heap->id, bin_index, 0);
+    }
+    const uint32_t run_pages = page_word_run_pages(word);
+    return run_pages > 0 && (word & ~PAGE_WORD_BACK_MASK) == page_word_large(heap->id, run_pages);
+}
+
 static zmm_place walk_place_in_chunk(const zmm_heap *heap, position at, const void *address) {
     zmm_place place = {.kind = ZMM_PLACE_NONE};
     const chunk_record *const chunk = ground_chunk(at);
     const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
-    if (chunk->heap != heap || word == 0) {
+    const bool is_small = (word & PAGE_WORD_SMALL) != 0;
+    /* A word that was written to tells of no block, either. */
+    if (chunk->heap != heap || !walk_is_word(heap, word) ||
+        (is_small && page_word_back_pages(word) > position_page(at))) {
         return place;
     }
-    const bool is_small = (word & PAGE_WORD_SMALL) != 0;
     const uint32_t page_index = position_page(at) - (is_small ? page_word_back_pages(word) : 0);
     const size_t run_offset = at % ZMM_CHUNK_BYTES - (size_t)page_index * ZMM_PAGE_BYTES;
     size_t block_bytes;
@@ -178,8 +190,9 @@ ZMM_INTERNAL zmm_place walk_place(const zmm_heap *heap, const void *address) {
     if (at != POSITION_NONE) {
         return walk_place_in_chunk(heap, at, address);
     }
-    const huge_record *const huge = huge_find(heap, address);
-    if (huge == NULL) {
+    /* A record that was written to tells of no block: its size would lead anywhere. */
+    const huge_record *const huge = huge_find_around(heap, address);
+    if (huge == NULL || huge->block != address || !huge_is_whole(heap, huge)) {
         return (zmm_place){.kind = ZMM_PLACE_NONE};
     }
     const size_t usable_bytes = walk_usable_bytes(heap, address, huge->size_bytes);

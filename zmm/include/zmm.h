@@ -117,9 +117,12 @@ ZMM_API size_t zmm_heap_block_size(zmm_heap *heap, const void *block);
 
 /* ---- the heap as a whole -------------------------------------------------------------------------------------- */
 
-/* Gives completely free runs and chunks back; returns the bytes of the pages collected. */
+/* Gives completely free runs and chunks back; returns the bytes of the pages collected. At levels hardened and debug the
+ * freed blocks that wait in quarantine are let go first, so that their memory comes back, too (pages of large ones count
+ * as collected): from then on their addresses may be used again. */
 ZMM_API size_t zmm_heap_gc(zmm_heap *heap);
-/* False when more than limit_bytes is in use already; nothing is changed then. */
+/* False when more than limit_bytes is in use already; the limit stays as it was then. At levels hardened and debug freed
+ * blocks that wait in quarantine do not count: before the answer is no, they are let go. */
 ZMM_API bool zmm_heap_set_limit(zmm_heap *heap, size_t limit_bytes);
 ZMM_API void zmm_heap_reset_peak(zmm_heap *heap);
 ZMM_API zmm_edition zmm_heap_edition(const zmm_heap *heap);
@@ -155,7 +158,8 @@ typedef struct zmm_place {
     size_t offset_bytes; /* of the block in its mapping */
 } zmm_place;
 
-/* Never panics and never touches memory at `address`. At level fast, which keeps no record of live slots, a free slot
+/* Never panics and never touches memory at `address`, unless a live block starts there; where the allocator's own record
+ * of the block was overwritten there is no place to tell (NONE). At level fast, which keeps no record of live slots, a free slot
  * is found by walking its bin's free list. */
 ZMM_API zmm_place zmm_heap_place(const zmm_heap *heap, const void *address);
 /* is_zend_ptr: inside a chunk of the heap (free pages and the first page included, cached chunks not) or inside a
@@ -278,7 +282,7 @@ typedef struct zmm_panic {
     const void *access_site;            /* the instruction that was stopped (guard mode), or NULL */
 } zmm_panic;
 
-/* Called before anything is printed, with the reason; it should not return (longjmp, exit). When it does, the report goes
+/* Called before anything is printed, with the reason (`heap` is NULL where the calling thread has none); it should not return (longjmp, exit). When it does, the report goes
  * to stderr and the process aborts. For tests and embedders; zmm_panic_report tells the rest. */
 typedef void (*zmm_panic_hook)(zmm_heap *heap, const char *reason, const void *address, void *context);
 ZMM_API void zmm_set_panic_hook(zmm_panic_hook hook, void *context);

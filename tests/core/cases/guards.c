@@ -99,6 +99,40 @@ CASE_WITH_GUARDS(written_huge_records_panic) {
     EXPECT_PANIC(HUGE_RECORD, heap->huge_list->seal++; huge_release_all(heap));
 }
 
+/* Asking for a place only looks: damaged records tell of no block, and whole ones beside them still do. */
+CASE_WITH_GUARDS(places_of_damaged_records_are_none) {
+    zmm_heap *const heap = new_heap();
+    char *const huge = alloc_of(heap, 3 * MEBIBYTE);
+    char *const other = alloc_of(heap, 3 * MEBIBYTE);
+    char *const slot = alloc_of(heap, 900);
+    char *const large = pages_of(heap, 3);
+    huge_record *const record = huge_find_around(heap, huge);
+    record->size_bytes += 4096;
+    EXPECT_EQUAL(zmm_heap_place(heap, huge).kind, ZMM_PLACE_NONE);
+    EXPECT_EQUAL(zmm_heap_place(heap, other).kind, ZMM_PLACE_HUGE);
+    record->size_bytes = SIZE_MAX;
+    EXPECT_EQUAL(zmm_heap_place(heap, huge).kind, ZMM_PLACE_NONE);
+    record->size_bytes = 0;
+    EXPECT_EQUAL(zmm_heap_place(heap, huge).kind, ZMM_PLACE_NONE);
+    const page_word slot_word = *word_at(heap, slot), large_word = *word_at(heap, large);
+    const page_word small_words[] = {slot_word | 0xff,       slot_word | PAGE_WORD_BACK_MASK,
+                                     slot_word ^ (1u << 20), slot_word & ~PAGE_WORD_SMALL,
+                                     PAGE_WORD_SMALL,        PAGE_WORD_NONE};
+    for (size_t index = 0; index < sizeof(small_words) / sizeof(small_words[0]); index++) {
+        *word_at(heap, slot) = small_words[index];
+        EXPECT_EQUAL(zmm_heap_place(heap, slot).kind, ZMM_PLACE_NONE);
+    }
+    *word_at(heap, slot) = slot_word;
+    const page_word large_words[] = {large_word | 0x3ff, large_word & ~(page_word)0x3ff, large_word ^ (1u << 30)};
+    for (size_t index = 0; index < sizeof(large_words) / sizeof(large_words[0]); index++) {
+        *word_at(heap, large) = large_words[index];
+        EXPECT_EQUAL(zmm_heap_place(heap, large).kind, ZMM_PLACE_NONE);
+    }
+    *word_at(heap, large) = large_word;
+    EXPECT_EQUAL(zmm_heap_place(heap, slot).kind, ZMM_PLACE_SMALL);
+    EXPECT_EQUAL(zmm_heap_place(heap, large).kind, ZMM_PLACE_LARGE);
+}
+
 /* The node of a huge block is freed like any slot: it must be a live one. */
 CASE_WITH_GUARDS(huge_node_that_is_no_live_slot_panics) {
     zmm_heap *const heap = new_heap();

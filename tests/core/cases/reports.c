@@ -78,6 +78,29 @@ CASE_WITH_GUARDS(reports_name_the_owner_of_foreign_addresses) {
     EXPECT_IN_REPORT("nobody: nothing is mapped there");
 }
 
+/* Before there is any heap a foreign address is named all the same, and no heap is claimed to be concerned. */
+CASE_WITH_GUARDS(reports_need_no_heap) {
+    static char initialised[] = "written to the program's file";
+    REPORT_OF(zmm_efree(initialised));
+    EXPECT(seen_report.heap == NULL && ground.base == 0);
+    EXPECT_IN_REPORT("not a block of this heap");
+    EXPECT_IN_REPORT("a file's mapping");
+    EXPECT(strstr(seen_text, "heap:   ") == NULL);
+    REPORT_OF(zmm_efree((void *)(uintptr_t)64));
+    EXPECT_IN_REPORT("nobody: nothing is mapped there");
+    if (!HAS_ADDRESS_SANITIZER) {
+        char *const from_libc = malloc(100);
+        REPORT_OF(zmm_efree(from_libc));
+        EXPECT_IN_REPORT("this block came from libc malloc: free() it");
+        free(from_libc);
+    }
+    char *const block = alloc_of(new_heap(), 100);
+    REPORT_OF(zmm_efree(block)); /* now there is a heap, but not this thread's current one */
+    EXPECT(seen_report.heap == NULL);
+    EXPECT_IN_REPORT("belongs to another heap");
+    EXPECT_IN_REPORT("free it with the heap that it was allocated from");
+}
+
 /* Lines of the list of mappings, as the kernel writes them and cut short. */
 CASE_WITH_GUARDS(lines_of_the_list_of_mappings_are_read) {
     diagnose_mapping mapping = {.found = false};
