@@ -158,9 +158,9 @@ typedef struct zmm_place {
     size_t offset_bytes; /* of the block in its mapping */
 } zmm_place;
 
-/* Never panics and never touches memory at `address`, unless a live block starts there; where the allocator's own record
- * of the block was overwritten there is no place to tell (NONE). At level fast, which keeps no record of live slots, a free slot
- * is found by walking its bin's free list. */
+/* Never panics and never touches memory at `address`, unless a live block starts there; a block whose record in the
+ * allocator's own memory was overwritten has no place (NONE). At level fast, which keeps no record of live slots, a free
+ * slot is found by walking its bin's free list. */
 ZMM_API zmm_place zmm_heap_place(const zmm_heap *heap, const void *address);
 /* is_zend_ptr: inside a chunk of the heap (free pages and the first page included, cached chunks not) or inside a
  * huge block. */
@@ -282,8 +282,9 @@ typedef struct zmm_panic {
     const void *access_site;            /* the instruction that was stopped (guard mode), or NULL */
 } zmm_panic;
 
-/* Called before anything is printed, with the reason (`heap` is NULL where the calling thread has none); it should not return (longjmp, exit). When it does, the report goes
- * to stderr and the process aborts. For tests and embedders; zmm_panic_report tells the rest. */
+/* Called before anything is printed, with the reason (`heap` is NULL where the calling thread has none); it should not
+ * return (longjmp, exit). When it does, the report goes to stderr and the process aborts. For tests and embedders;
+ * zmm_panic_report tells the rest. */
 typedef void (*zmm_panic_hook)(zmm_heap *heap, const char *reason, const void *address, void *context);
 ZMM_API void zmm_set_panic_hook(zmm_panic_hook hook, void *context);
 
