@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import pytest
 from zmm_fuzz.faults.classify import Cell, judge
@@ -169,15 +169,35 @@ SAMPLE = [
 ]
 
 
-def differences(subject: Subject, expected: Mapping[str, str], reasons: Mapping[str, tuple[str, str]]) -> list[str]:
-    """The faults of the sample whose code is neither the measured one nor one with a reason."""
-    faults = [fault for fault in load_catalogue() if fault.id in SAMPLE]
-    wrong = []
-    for fault, runs in run_faults(subject, faults, runs=3):
-        cell = Cell(fault, subject.name, tuple(judge(run) for run in runs))
-        if cell.code not in expected[fault.id] + reasons.get(fault.id, ("", ""))[0]:
-            wrong.append(f"{fault.id}: {cell.text}, measured {expected[fault.id]}: {cell.shown}")
-    return wrong
+# What three runs say is chance where the answer depends on the addresses: on glibc T02 and T06 end in an unaligned link
+# but for one process in 16, and I12's page is mapped in one of 16. Then many runs tell which letter is the frequent one.
+FEW_RUNS = 3
+MANY_RUNS = 24
+
+
+def differences(
+    subject: Subject,
+    expected: Mapping[str, str],
+    reasons: Mapping[str, tuple[str, str]],
+    sample: Collection[str] = SAMPLE,
+) -> list[str]:
+    """The faults of the sample whose most frequent code is neither the measured one nor one with a reason."""
+
+    def cells(ids: Collection[str], runs: int) -> list[Cell]:
+        faults = [fault for fault in load_catalogue() if fault.id in ids]
+        performed = run_faults(subject, faults, runs=runs)
+        return [Cell(fault, subject.name, tuple(judge(run) for run in done)) for fault, done in performed]
+
+    def wrong(cells: list[Cell]) -> list[Cell]:
+        return [
+            cell for cell in cells if cell.code not in expected[cell.fault.id] + reasons.get(cell.fault.id, ("", ""))[0]
+        ]
+
+    doubtful = {cell.fault.id for cell in wrong(cells(sample, FEW_RUNS))}
+    return [
+        f"{cell.fault.id}: {cell.text}, measured {expected[cell.fault.id]}: {cell.shown}"
+        for cell in wrong(cells(doubtful, MANY_RUNS))
+    ]
 
 
 def test_glibc_agrees_with_the_measured_matrix(subject_of: Callable[[str], Subject]) -> None:
@@ -186,6 +206,12 @@ def test_glibc_agrees_with_the_measured_matrix(subject_of: Callable[[str], Subje
     if version != "glibc 2.36":
         pytest.skip(f"the matrix was measured on glibc 2.36, this is {version}")
     assert differences(subject_of("libc"), GLIBC_2_36, GLIBC_REASONS) == []
+
+
+def test_another_letter_than_the_measured_one_is_a_difference(subject_of: Callable[[str], Subject]) -> None:
+    """The comparison is awake: libc notices S09 late, so a matrix that has it refused is contradicted by name."""
+    (said,) = differences(subject_of("libc"), {"S01": "n", "S09": "R"}, {}, ["S01", "S09"])
+    assert said.startswith("S09: ")
 
 
 @pytest.mark.oracle
