@@ -255,8 +255,6 @@ class Session:
             process.kill()
         return process.wait()
 
-    process_number = property(lambda self: self._process.pid if self._process else 0, doc="The process's, 0 for none.")
-
     # ---- calls -----------------------------------------------------------------------------------------------
 
     def perform(self, steps: bytes, texts: bytes = b"") -> Reply:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from ..processor import processor_seconds_of
 from ..targets.base import TargetError
 from .fault import Fault
 from .script import lines_for
@@ -16,6 +17,11 @@ from .subject import Subject
 from .wire import REPORT_BYTES, Report, empty_report, unpack_report
 
 HANG_SECONDS = 8.0
+# Who got less of the processor than this in ``HANG_SECONDS`` does not wait for the processor: it is stuck. Who got
+# more, but not this part of it, shares the machine with others and is given more time.
+_IDLE_SECONDS = 0.02
+_PART_OF_PROCESSOR = 0.5
+_BUSY_ROUNDS_MAX = 20
 RUNS = 8
 # Sanitizers can say a lot; the beginning is what counts.
 _STDERR_BYTES_MAX = 1 << 16
@@ -25,7 +31,7 @@ _STDERR_BYTES_MAX = 1 << 16
 class Run:
     """
     The end of one process. ``signal`` is the number of the one that ended it, 0 for none; ``hung`` says that it was
-    killed after ``HANG_SECONDS`` (times the target's patience).
+    killed: it did nothing for ``HANG_SECONDS`` (times the target's patience), or used the processor for half as long.
     """
 
     report: Report
@@ -46,7 +52,6 @@ def run_once(subject: Subject, script: str) -> Run:
         _memory("report", empty_report()) as report_file,
         _memory("stderr", b"") as stderr_file,
     ):
-        hung = False
         try:
             process = subprocess.Popen(
                 [*subject.command, f"/proc/self/fd/{script_file.number}", str(report_file.number)],
@@ -59,15 +64,10 @@ def run_once(subject: Subject, script: str) -> Run:
         except OSError as error:
             raise TargetError(f"cannot run {subject.command[0]}: {error.strerror}; install zmm anew") from None
         try:
-            code = process.wait(HANG_SECONDS * subject.patience)
-        except subprocess.TimeoutExpired:
+            hung = not _ends(process, HANG_SECONDS * subject.patience)
+        finally:
             process.kill()
             code = process.wait()
-            hung = True
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
         report = unpack_report(os.pread(report_file.number, REPORT_BYTES, 0))
         stderr = os.pread(stderr_file.number, _STDERR_BYTES_MAX, 0)
     number = -code if code < 0 else 0
@@ -75,6 +75,21 @@ def run_once(subject: Subject, script: str) -> Run:
     if code > 128 and code - 128 in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP):
         number = code - 128
     return Run(report, stderr, max(code, 0), 0 if hung else number, hung)
+
+
+def _ends(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether a process comes to its end by itself; not if it is stuck, or runs for longer than its turn."""
+    used = 0.0
+    for _ in range(_BUSY_ROUNDS_MAX):
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            before, used = used, processor_seconds_of(process.pid)
+            if used - before < _IDLE_SECONDS or used >= _PART_OF_PROCESSOR * seconds:
+                return False
+        else:
+            return True
+    return False
 
 
 def run_faults(

@@ -25,6 +25,7 @@ from ..faults.run import run_once
 from ..faults.script import lines_for
 from ..faults.subject import Subject
 from ..faults.subjects import Subjects
+from ..processor import processor_seconds_of
 from ..recorded import trace_paths
 from ..session import Session
 from ..targets import Target, TargetError, find_target
@@ -240,11 +241,10 @@ def processor_seconds(session: Session | None = None) -> float:
     """
     times = os.times()
     spent = times.user + times.system + times.children_user + times.children_system
-    number = session.process_number if session is not None else 0
+    number = session.pid if session is not None else None
     if number:
         with suppress(OSError):
-            # The clock of a process by its number, as clock_getcpuclockid(3) makes it.
-            spent += time.clock_gettime((~number << 3) | 2)
+            spent += processor_seconds_of(number)
     return spent
 
 

@@ -169,8 +169,8 @@ SAMPLE = [
 ]
 
 
-# What three runs say is chance where the answer depends on the addresses: on glibc T02 and T06 end in an unaligned link
-# but for one process in 16, and I12's page is mapped in one of 16. Then many runs tell which letter is the frequent one.
+# Three runs are chance where the answer depends on the addresses: on glibc T02 and T06 leave an unaligned link but in
+# one process of 16, and I12's page is mapped in one of 16. Where three runs disagree with the matrix, many tell.
 FEW_RUNS = 3
 MANY_RUNS = 24
 

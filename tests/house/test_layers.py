@@ -155,7 +155,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "fuzz": (
         "",  # nothing but the picture
         # words
-        *("errors", "version", "cachegrind", "boundaries", "program", "wire"),
+        *("errors", "version", "processor", "cachegrind", "boundaries", "program", "wire"),
         # programs: forms, then makers
         *("text", "tape", "recorded", "load"),
         *("exhaustive", "profiles", "swarm", "misuse", "generate"),
