@@ -255,6 +255,13 @@ static bool ledger_truncate(void *address, size_t old_bytes, size_t new_bytes) {
     return kernel_real.truncate(address, old_bytes, new_bytes);
 }
 
+/* What rests is still mapped. */
+static bool ledger_rest(void *address, size_t size_bytes) {
+    const uint32_t index = ledger_find_map(address);
+    ledger.errors += ledger.maps[index].size_bytes != size_bytes;
+    return ledger_grants() && kernel_real.rest(address, size_bytes);
+}
+
 /* Puts the ledger in the kernel's place; every count is of this process. */
 UNUSED static void ledger_install(void) {
     static const zmm_kernel table = {
@@ -265,6 +272,7 @@ UNUSED static void ledger_install(void) {
         .unmap = ledger_unmap,
         .extend = ledger_extend,
         .truncate = ledger_truncate,
+        .rest = ledger_rest,
     };
     zmm_set_kernel(&table);
 }

@@ -68,12 +68,14 @@
 #define ZMM_FRONT_STEPS 2u /* a chunk found after more steps than this ... */
 #define ZMM_FRONT_PAGES 8u /* ... for a run shorter than this moves to the front */
 #define ZMM_DELETE_COUNT_MAX 4u
-#define ZMM_QUARANTINE_SLOTS 128u      /* freed slots of a bin that wait before one is used again */
-#define ZMM_QUARANTINE_SLOTS_MAX 160u  /* and that wait at most, */
-#define ZMM_QUARANTINE_RING 256u       /* in a ring of so many places (a power of two) */
-#define ZMM_QUARANTINE_WIPED_PAGES 4u  /* large blocks up to this are wiped when they are freed */
-#define ZMM_QUARANTINE_RUNS 32u        /* freed large blocks that do */
-#define ZMM_QUARANTINE_RUN_PAGES 512u  /* and their pages together, at most */
+#define ZMM_QUARANTINE_SLOTS 128u             /* freed slots of a bin that wait before one is used again */
+#define ZMM_QUARANTINE_SLOTS_MAX 160u         /* and that wait at most, */
+#define ZMM_QUARANTINE_RING 256u              /* in a ring of so many places (a power of two) */
+#define ZMM_QUARANTINE_WIPED_PAGES 4u         /* large blocks up to this are wiped when they are freed */
+#define ZMM_QUARANTINE_RUNS 32u               /* freed large blocks that do */
+#define ZMM_QUARANTINE_RUN_PAGES 512u         /* and their pages together, at most */
+#define ZMM_REST_HUGE 32u                     /* freed huge blocks whose addresses rest, */
+#define ZMM_REST_HUGE_BYTES ((size_t)1 << 32) /* and those addresses together, at most */
 #define ZMM_REST_CHUNKS 64u            /* chunk addresses that rest before one is used again (levels with trims) */
 #define ZMM_GUARD_PAGES_MAX (1u << 24) /* 64 GiB of addresses for guarded blocks, less where addresses are scarce */
 #define ZMM_GUARD_PAGES_MIN (1u << 12)

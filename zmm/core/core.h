@@ -286,6 +286,13 @@ ZMM_INTERNAL huge_record *huge_find(const zmm_heap *heap, const void *block);
 /* Without a look at whether the record can be believed: huge_is_whole tells. */
 ZMM_INTERNAL huge_record *huge_find_around(const zmm_heap *heap, const void *address);
 ZMM_INTERNAL bool huge_is_whole(const zmm_heap *heap, const huge_record *record);
+#if ZMM_TRIMS
+/* As huge_free, but the addresses rest for a while, inaccessible and without memory. */
+ZMM_INTERNAL void huge_free_to_rest(zmm_heap *heap, void *block, size_t requested_bytes);
+/* The resting block in which an address lies, NULL when there is none. */
+ZMM_INTERNAL const huge_rest *huge_find_resting(const zmm_heap *heap, const void *address);
+ZMM_INTERNAL bool huge_end_rests(zmm_heap *heap); /* true when there was one */
+#endif
 ZMM_INTERNAL void huge_release_all(zmm_heap *heap);
 ZMM_INTERNAL void huge_release_records(zmm_heap *heap);
 ZMM_INTERNAL void huge_set_size(const zmm_heap *heap, huge_record *record, size_t size_bytes);
@@ -294,6 +301,13 @@ static inline size_t huge_round(size_t size_bytes) {
     return (size_bytes + ZMM_PAGE_BYTES - 1) & ~(ZMM_PAGE_BYTES - 1);
 }
 
+#if ZMM_TRIMS
+/* As huge_free, but the addresses rest for a while, inaccessible and without memory. */
+ZMM_INTERNAL void huge_free_to_rest(zmm_heap *heap, void *block, size_t requested_bytes);
+/* The resting block in which an address lies, NULL when there is none. */
+ZMM_INTERNAL const huge_rest *huge_find_resting(const zmm_heap *heap, const void *address);
+ZMM_INTERNAL bool huge_end_rests(zmm_heap *heap); /* true when there was one */
+#endif
 /* ---- identify.c: what an address is to this heap; anything but a live block is a panic ------------------------------------ */
 typedef enum block_kind { BLOCK_SMALL, BLOCK_LARGE, BLOCK_HUGE } block_kind;
 typedef struct block_look {
@@ -360,8 +374,10 @@ ZMM_INTERNAL void quarantine_verify_slot(zmm_heap *heap, const void *slot, uint3
 /* What quarantine_push asks for: wipes the slot as a whole where that is wished, lets others go when too many wait. */
 ZMM_INTERNAL ZMM_COLD void quarantine_see_to(zmm_heap *heap, void *slot, uint32_t bin_index);
 ZMM_INTERNAL void quarantine_take_run(zmm_heap *heap, void *block, const block_look *look, size_t requested_bytes);
-/* Lets every waiting block go; true when there was one. */
+/* Lets every waiting block go; true when there was one. Addresses that rest have no memory to give, and go on resting ... */
 ZMM_INTERNAL bool quarantine_flush(zmm_heap *heap);
+/* ... but before a refusal, which may be for want of addresses, and at the end of a request. */
+ZMM_INTERNAL bool quarantine_make_room(zmm_heap *heap);
 ZMM_INTERNAL size_t quarantine_run_bytes(const zmm_heap *heap);  /* of the large blocks that wait */
 ZMM_INTERNAL size_t quarantine_slot_count(const zmm_heap *heap); /* slots that wait: neither live nor free */
 ZMM_INTERNAL void quarantine_release(zmm_heap *heap);
@@ -370,6 +386,8 @@ ZMM_INTERNAL void quarantine_release(zmm_heap *heap);
 /* ---- trim.c: the block calls of the faces where blocks have trims; else they are heap's own ------------------------------------ */
 #if ZMM_TRIMS
 ZMM_INTERNAL void *trim_alloc(zmm_heap *heap, size_t size_bytes);
+/* ... but before a refusal, which may be for want of addresses, and at the end of a request. */
+ZMM_INTERNAL bool quarantine_make_room(zmm_heap *heap);
 /* A slot that has waited long enough; NULL when the bin has none, or the size none of a slot: the fast half of trim_alloc. */
 ZMM_INTERNAL void *trim_alloc_waiting(zmm_heap *heap, size_t size_bytes);
 ZMM_INTERNAL void trim_free(zmm_heap *heap, void *block);

@@ -218,6 +218,28 @@ static void diagnose_in_chunk(zmm_panic *report, position at) {
 
 /* ---- the door ------------------------------------------------------------------------------------------------------------------ */
 
+/* A freed huge block: its memory is gone, so everything comes from the record. */
+static bool diagnose_resting(zmm_panic *report) {
+#if ZMM_TRIMS
+    const huge_rest *const rest = report->heap != NULL ? huge_find_resting(report->heap, report->address) : NULL;
+    if (rest != NULL) {
+        report->owner = "this heap";
+        report->owner_heap = report->heap;
+        report->block = rest->block;
+        report->block_bytes = rest->size_bytes;
+        report->requested_bytes = rest->requested_bytes;
+        report->alloc_site = rest->alloc_site;
+        report->free_site = rest->free_site;
+        report->mapping_index = rest->mapping_index;
+        report->hint = "the block was freed before";
+        return true;
+    }
+#else
+    (void)report;
+#endif
+    return false;
+}
+
 /* Huge blocks of any heap are found by their records only in this one; another heap's looks like a foreign mapping. */
 static bool diagnose_huge(zmm_panic *report) {
     const huge_record *record = report->heap != NULL ? report->heap->huge_list : NULL;
@@ -304,6 +326,8 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
     const position at = ground_locate_quietly(report->address);
     if (at != POSITION_NONE) {
         diagnose_in_chunk(report, at);
+    } else if (diagnose_resting(report)) {
+        return;
     } else if (!diagnose_huge(report)) {
         diagnose_foreign(report);
     }

@@ -1,6 +1,7 @@
 /* huge.c -- blocks with a mapping of their own, and the list of them.
  *
- * Owns:    huge_list and the records it is made of (outside the chunks, unlike ZendMM's).
+ * Owns:    huge_list and the records it is made of (outside the chunks, unlike ZendMM's); at levels with trims the addresses
+ *          of freed blocks that rest, so that a stale pointer to one finds no other.
  * Asks:    supply, storage, usage, the fast path of slots.
  * Serves:  heap, resize, request.
  * Keeps:   HUGE-1  The list has no circle; each block is 2 MiB aligned, each size a multiple of the page and not 0.
@@ -124,7 +125,8 @@ ZMM_INTERNAL void *huge_alloc(zmm_heap *heap, size_t size_bytes) {
     return record->block;
 }
 
-ZMM_INTERNAL void huge_free(zmm_heap *heap, void *block) {
+/* Everything but the mapping goes; its bytes. */
+static size_t huge_remove(zmm_heap *heap, const void *block) {
     huge_record **link = &heap->huge_list;
     while (*link != NULL && (*link)->block != block) {
         link = &(*link)->next;
@@ -137,10 +139,70 @@ ZMM_INTERNAL void huge_free(zmm_heap *heap, void *block) {
     small_free_at(heap, record->node, ground_locate(heap, record->node));
     const size_t real_bytes = record->size_bytes;
     huge_record_give_back(heap, record);
-    storage_huge_release(heap, block, real_bytes);
     heap->real_size_bytes -= real_bytes;
     usage_subtract(heap, real_bytes);
+    return real_bytes;
 }
+
+ZMM_INTERNAL void huge_free(zmm_heap *heap, void *block) {
+    storage_huge_release(heap, block, huge_remove(heap, block));
+}
+
+/* ---- addresses that rest --------------------------------------------------------------------------------------------- */
+#if ZMM_TRIMS
+
+static void huge_end_oldest_rest(zmm_heap *heap) {
+    quarantine *const waiting = heap->waiting;
+    const huge_rest *const oldest = &waiting->huge[waiting->huge_oldest];
+    waiting->huge_oldest = (waiting->huge_oldest + 1) % ZMM_REST_HUGE;
+    waiting->huge_count--;
+    waiting->huge_bytes -= oldest->size_bytes;
+    storage_huge_release(heap, oldest->block, oldest->size_bytes);
+}
+
+/* A block of storage handlers is given back at once: its addresses are theirs. */
+ZMM_INTERNAL void huge_free_to_rest(zmm_heap *heap, void *block, size_t requested_bytes) {
+    quarantine *const waiting = heap->waiting;
+    const huge_record *const record = huge_find(heap, block);
+    huge_rest rest = {.block = block, .requested_bytes = requested_bytes, .mapping_index = record->mapping_index};
+#if ZMM_SITES
+    rest.alloc_site = ANNOTATE_PEEK(&trim_sites(block, record->size_bytes)[0]);
+    rest.free_site = site_now;
+#endif
+    rest.size_bytes = huge_remove(heap, block);
+    if (heap->storage != NULL || kernel()->rest == NULL || rest.size_bytes > ZMM_REST_HUGE_BYTES ||
+        !kernel()->rest(block, rest.size_bytes)) {
+        storage_huge_release(heap, block, rest.size_bytes);
+        return;
+    }
+    while (waiting->huge_count == ZMM_REST_HUGE || waiting->huge_bytes + rest.size_bytes > ZMM_REST_HUGE_BYTES) {
+        huge_end_oldest_rest(heap);
+    }
+    waiting->huge[(waiting->huge_oldest + waiting->huge_count) % ZMM_REST_HUGE] = rest;
+    waiting->huge_count++;
+    waiting->huge_bytes += rest.size_bytes;
+}
+
+ZMM_INTERNAL const huge_rest *huge_find_resting(const zmm_heap *heap, const void *address) {
+    const quarantine *const waiting = heap->waiting; /* NULL in the stand-in for "no heap yet" */
+    for (uint32_t index = 0; waiting != NULL && index < waiting->huge_count; index++) {
+        const huge_rest *const rest = &waiting->huge[(waiting->huge_oldest + index) % ZMM_REST_HUGE];
+        if ((uintptr_t)address - (uintptr_t)rest->block < rest->size_bytes) {
+            return rest;
+        }
+    }
+    return NULL;
+}
+
+ZMM_INTERNAL bool huge_end_rests(zmm_heap *heap) {
+    const bool has_rested = heap->waiting->huge_count > 0;
+    while (heap->waiting->huge_count > 0) {
+        huge_end_oldest_rest(heap);
+    }
+    return has_rested;
+}
+
+#endif
 
 /* For the end of a request: mappings in list order; nodes and counters go with the chunks. */
 ZMM_INTERNAL void huge_release_all(zmm_heap *heap) {

@@ -35,13 +35,23 @@ static void identify_large(zmm_heap *heap, block_look *look, const void *block) 
     look->block_bytes = (size_t)look->run_pages * ZMM_PAGE_BYTES;
 }
 
+/* Was there a huge block whose addresses nobody else has yet? */
+static bool identify_rests(const zmm_heap *heap, const void *block) {
+#if ZMM_TRIMS
+    return huge_find_resting(heap, block) != NULL;
+#else
+    (void)heap, (void)block;
+    return false;
+#endif
+}
+
 ZMM_INTERNAL block_look identify(zmm_heap *heap, const void *block) {
     block_look look = {.at = ground_locate(heap, block)};
     if (look.at == POSITION_NONE) {
         look.kind = BLOCK_HUGE;
         look.huge = huge_find(heap, block);
         if (look.huge == NULL) {
-            panic(heap, PANIC_NOT_OURS, block);
+            panic(heap, identify_rests(heap, block) ? PANIC_NOT_LIVE : PANIC_NOT_OURS, block);
         }
         look.block_bytes = look.huge->size_bytes;
         return look;

@@ -132,6 +132,10 @@ static bool kernel_truncate(void *address, size_t old_bytes, size_t new_bytes) {
     return true;
 }
 
+static bool kernel_rest(void *address, size_t size_bytes) {
+    return kernel_mmap(address, size_bytes, PROT_NONE, MAP_FIXED | MAP_NORESERVE) != NULL;
+}
+
 static bool kernel_protect(void *address, size_t size_bytes) {
     return mprotect(address, size_bytes, PROT_READ) == 0;
 }
@@ -155,6 +159,7 @@ static const zmm_kernel kernel_real = {
     .truncate = kernel_truncate,
     .protect = kernel_protect,
     .random = kernel_random,
+    .rest = kernel_rest,
 };
 static const zmm_kernel *kernel_table = &kernel_real;
 

@@ -104,6 +104,13 @@ struct huge_page {
 typedef struct quarantine quarantine;
 
 /* ---- guard mode ------------------------------------------------------------------------------------------------------- */
+/* A freed huge block whose addresses rest; what is known of it for a report. */
+typedef struct huge_rest {
+    void *block;
+    size_t size_bytes, requested_bytes;
+    const void *alloc_site, *free_site;
+    uint32_t mapping_index;
+} huge_rest;
 
 typedef enum guard_state { GUARD_NONE, GUARD_LIVE, GUARD_FREED, GUARD_ENDED } guard_state;
 

@@ -166,4 +166,9 @@ ZMM_INTERNAL bool quarantine_flush(zmm_heap *heap) {
     return has_waited;
 }
 
+ZMM_INTERNAL bool quarantine_make_room(zmm_heap *heap) {
+    const bool has_rested = huge_end_rests(heap);
+    return quarantine_flush(heap) || has_rested;
+}
+
 #endif

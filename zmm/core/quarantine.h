@@ -20,6 +20,9 @@ struct quarantine {
     uint32_t run_oldest, run_count, run_pages;
     quarantine_ends ends[ZMM_BIN_COUNT];
     void *runs[ZMM_QUARANTINE_RUNS];
+    uint32_t huge_oldest, huge_count;
+    size_t huge_bytes;
+    huge_rest huge[ZMM_REST_HUGE];
     void *slots[ZMM_BIN_COUNT][ZMM_QUARANTINE_RING];
 };
 

@@ -131,7 +131,7 @@ static __attribute__((noinline)) void *trim_alloc_slowly(zmm_heap *heap, size_t 
         return NULL;
     }
     void *block = trim_alloc_once(heap, inner_bytes, size_bytes);
-    if (block == NULL && quarantine_flush(heap)) {
+    if (block == NULL && quarantine_make_room(heap)) {
         block = trim_alloc_once(heap, inner_bytes, size_bytes);
     }
     return block;
@@ -164,7 +164,7 @@ static __attribute__((noinline)) void trim_free_beyond(zmm_heap *heap, void *blo
     const block_look look = identify(heap, block);
     const size_t requested_bytes = trim_verify(heap, block, look.block_bytes);
     if (look.kind == BLOCK_HUGE) {
-        huge_free(heap, block); /* unmapped at once: every later access is a fault */
+        huge_free_to_rest(heap, block, requested_bytes); /* every later access is a fault */
     } else if (look.kind == BLOCK_LARGE) {
         trim_note_site(block, look.block_bytes, 1);
         quarantine_take_run(heap, block, &look, requested_bytes);
@@ -221,7 +221,7 @@ ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, s
     }
     bool refused;
     bool stays = resize_in_place(heap, &look, inner_bytes, &refused);
-    if (refused && quarantine_flush(heap)) {
+    if (refused && quarantine_make_room(heap)) {
         stays = resize_in_place(heap, &look, inner_bytes, &refused);
     }
     if (stays) {
@@ -297,7 +297,7 @@ ZMM_INTERNAL void trim_verify_all(zmm_heap *heap) {
 
 /* The last look before all of it goes. */
 ZMM_INTERNAL void trim_sweep(zmm_heap *heap) {
-    quarantine_flush(heap);
+    quarantine_make_room(heap);
     trim_verify_all(heap);
 }
 

@@ -316,6 +316,9 @@ typedef struct zmm_kernel {
     bool (*truncate)(void *address, size_t old_bytes, size_t new_bytes);
     bool (*protect)(void *address, size_t size_bytes); /* makes it read-only; NULL in a fake kernel: left writable */
     uint64_t (*random)(void); /* 64 unpredictable bits; NULL in a fake kernel: a constant instead */
+    /* Levels hardened and debug; NULL in a fake kernel: nothing rests. Gives the memory of what `map` returned back, and
+     * keeps its addresses, inaccessible, until `unmap`. */
+    bool (*rest)(void *address, size_t size_bytes);
 } zmm_kernel;
 ZMM_API void zmm_set_kernel(const zmm_kernel *kernel);
 

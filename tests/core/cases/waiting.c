@@ -106,4 +106,124 @@ CASE_WITH_TRIMS(a_lower_limit_lets_go_what_waits) {
         end_heap(heap);
     }
 }
+
+/* ---- addresses of huge blocks --------------------------------------------------------------------------------------- */
+
+static bool is_readable(const void *address) {
+    int ends[2]; /* write(2) reads the byte for us, and says EFAULT where we may not */
+    EXPECT(pipe(ends) == 0);
+    const bool is = write(ends[1], address, 1) == 1;
+    EXPECT(is || errno == EFAULT);
+    close(ends[0]);
+    close(ends[1]);
+    return is;
+}
+
+/* The addresses of a freed huge block rest: inaccessible, nobody's, and no longer counted; stale pointers are told as such. */
+CASE_WITH_TRIMS(freed_huge_addresses_rest) {
+    zmm_heap *const heap = new_heap();
+    char *const huge = alloc_of(heap, 3 * MEBIBYTE);
+    memset(huge, 1, 3 * MEBIBYTE);
+    zmm_heap_free(heap, huge);
+    EXPECT_EQUAL(usage_of(heap).real_size_bytes, 2 * MEBIBYTE);
+    EXPECT_EQUAL(usage_of(heap).size_bytes, 0);
+    EXPECT(!is_readable(huge) && !is_readable(huge + 3 * MEBIBYTE - 1));
+    EXPECT(!zmm_heap_owns(heap, huge) && zmm_heap_place(heap, huge).kind == ZMM_PLACE_NONE);
+    for (uint32_t count = 0; count < 10; count++) {
+        EXPECT(alloc_of(heap, 3 * MEBIBYTE) != huge);
+    }
+    EXPECT_PANIC("not a live slot", zmm_heap_free(heap, huge));
+    EXPECT_PANIC("not a live slot", zmm_heap_realloc(heap, huge, 3 * MEBIBYTE));
+    EXPECT_PANIC("not a live slot", zmm_heap_block_size(heap, huge));
+    REPORT_OF(zmm_heap_free(heap, huge + 4096));
+    EXPECT(seen_report.block == huge && !seen_report.block_is_live);
+    EXPECT((seen_report.alloc_site != NULL) == ZMM_SITES && (seen_report.free_site != NULL) == ZMM_SITES);
+    EXPECT_IN_REPORT("belongs to this heap");
+    EXPECT_IN_REPORT("(asked for 3145728), free, mapping 1, page 0; the address is 4096 bytes behind its start");
+    EXPECT_IN_REPORT("the block was freed before");
+    EXPECT_EQUAL(zmm_heap_gc(heap), 0); /* what rests has nothing to give */
+    EXPECT_PANIC("not a live slot", zmm_heap_free(heap, huge));
+    zmm_heap_shutdown(heap, false, true);
+    EXPECT_EQUAL(heap->waiting->huge_count, 0);
+    EXPECT_PANIC("not a block of this heap", zmm_heap_free(heap, huge));
+    end_heap(heap);
+}
+
+/* A block that moved has rested from then on. */
+CASE_WITH_TRIMS(addresses_that_a_huge_block_has_left_rest) {
+    store_prepare();
+    zmm_heap *const heap = new_heap();
+    char *const huge = alloc_of(heap, 3 * MEBIBYTE);
+    char *const small = zmm_heap_realloc(heap, huge, 100);
+    EXPECT(small != NULL && huge_find_resting(heap, huge) != NULL);
+    EXPECT_PANIC("not a live slot", zmm_heap_free(heap, huge));
+    end_heap(heap);
+}
+
+/* So many rest, and so many bytes: then the first that came goes. */
+CASE_WITH_TRIMS(resting_addresses_are_bounded) {
+    ledger_install();
+    zmm_heap *const heap = new_heap();
+    const uint32_t maps = ledger.map_count;
+    char *const first = alloc_of(heap, 2 * MEBIBYTE);
+    zmm_heap_free(heap, first);
+    for (uint32_t count = 1; count < ZMM_REST_HUGE; count++) {
+        zmm_heap_free(heap, alloc_of(heap, 2 * MEBIBYTE + count * ZMM_PAGE_BYTES));
+    }
+    EXPECT(huge_find_resting(heap, first) != NULL);
+    zmm_heap_free(heap, alloc_of(heap, 3 * MEBIBYTE));
+    EXPECT(huge_find_resting(heap, first) == NULL);
+    EXPECT_EQUAL(heap->waiting->huge_count, ZMM_REST_HUGE);
+    EXPECT(ledger.map_count <= maps + ZMM_REST_HUGE + 1);
+    if (!HAS_ADDRESS_SANITIZER) { /* its shadow would take real memory */
+        for (uint32_t count = 0; count < 5; count++) {
+            zmm_heap_free(heap, alloc_of(heap, (size_t)1 << 30));
+        }
+        EXPECT_EQUAL(heap->waiting->huge_count, 3); /* a page of trims each keeps the fourth out */
+        EXPECT(heap->waiting->huge_bytes <= ZMM_REST_HUGE_BYTES);
+    }
+    end_heap(heap);
+    ledger_expect_balanced(0);
+}
+
+/* Where addresses cannot rest they are given back at once: a kernel that does not do it or cannot, storage handlers, a block
+ * that is too long. */
+CASE_WITH_TRIMS(addresses_that_cannot_rest_go_at_once) {
+    ledger_install();
+    zmm_heap *const heap = new_heap();
+    const uint32_t maps = ledger.map_count;
+    char *const huge = alloc_of(heap, 3 * MEBIBYTE);
+    ledger.failing = ledger.calls + 1;
+    zmm_heap_free(heap, huge);
+    EXPECT_EQUAL(ledger.calls, ledger.failing);
+    EXPECT_EQUAL(ledger.map_count, maps + 1); /* the page of the record */
+    EXPECT_EQUAL(heap->waiting->huge_count, 0);
+    char *const longest = zmm_heap_alloc(heap, ZMM_REST_HUGE_BYTES);
+    if (longest != NULL) { /* else the machine has too little memory */
+        zmm_heap_free(heap, longest);
+        EXPECT_EQUAL(heap->waiting->huge_count, 0);
+    }
+    EXPECT_HEALTHY(heap);
+    end_heap(heap);
+    ledger_expect_balanced(0);
+    store_prepare();
+    zmm_heap *const stored = store_heap(ZMM_EDITION_ZMM, &store_handlers);
+    zmm_heap_free(stored, alloc_of(stored, 3 * MEBIBYTE));
+    EXPECT_EQUAL(store.live_count, 1);
+    end_heap(stored);
+}
+
+/* When no more can be mapped, what rests goes before anything is refused. */
+CASE_WITH_TRIMS(resting_addresses_make_room_before_a_refusal) {
+    ledger_install();
+    zmm_heap *const heap = new_heap();
+    zmm_heap_free(heap, alloc_of(heap, 3 * MEBIBYTE));
+    EXPECT_EQUAL(heap->waiting->huge_count, 1);
+    ledger.failing = ledger.calls + 1;
+    ledger.failing_to = ledger.calls + 2; /* a gc finds the node's page and lets it try again */
+    alloc_of(heap, 4 * MEBIBYTE);
+    EXPECT_EQUAL(heap->waiting->huge_count, 0);
+    end_heap(heap);
+    ledger_expect_balanced(0);
+}
 #endif
