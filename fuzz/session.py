@@ -25,7 +25,6 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import BinaryIO, Final, Literal, Self
 
 from .targets import Target, TargetError
@@ -156,9 +155,7 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __del__(self) -> None:

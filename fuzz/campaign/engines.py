@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,6 +72,32 @@ class Engine:
         """The environment of an engine's process."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)}
         return {**kept, **_SANITIZED, **self.environment}
+
+    def perform(
+        self, arguments: Sequence[str | Path], folder: Path, seconds: float | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """
+        Runs a libFuzzer-like engine to its end, outside of a campaign's life; ``stdout`` is all that it said.
+
+        Args:
+            arguments: what it is told beside :meth:`flags`.
+            folder: where it runs, and leaves whatever it writes.
+            seconds: after so long it is killed; None lets it take its time.
+
+        Raises:
+            subprocess.TimeoutExpired: the time was over.
+            OSError: it cannot be started.
+        """
+        return subprocess.run(
+            [self.path, *self.flags(), f"-artifact_prefix={folder}/", *arguments],
+            cwd=folder,
+            env={**self.child_environment(), "TMPDIR": str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=seconds,
+            check=False,
+        )
 
 
 def target_names() -> list[str]:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from .engines import Engine
 from .inbox import Inbox
 from .life import Crash
 from .signature import state_of
-from .status import Progress, Reader, Violation
+from .status import Reader, Violation
 
 # Of one rule, how many crashes are followed up: more than one, because a rule may break in several states.
 _FOLLOWED_OF_A_RULE = 3
@@ -212,9 +213,10 @@ def _minimise(engine: Engine, data: bytes, rule: str, seconds: float) -> bytes:
     with tempfile.TemporaryDirectory(prefix="zmm-fuzz-") as folder:
         path, small = Path(folder) / "input", Path(folder) / "small"
         path.write_bytes(data)
-        command = [str(engine.path), *engine.flags(), "-minimize_crash=1", f"-max_total_time={max(1, round(seconds))}"]
+        smaller = ("-minimize_crash=1", f"-max_total_time={max(1, round(seconds))}", f"-exact_artifact_path={small}")
         # A run that ends with nothing smaller is as good as one that succeeds: the result is looked at below.
-        _quietly([*command, f"-exact_artifact_path={small}", str(path)], engine, folder, seconds + 30)
+        with suppress(subprocess.TimeoutExpired):
+            engine.perform([*smaller, path], Path(folder), seconds + 30)
         result = small.read_bytes() if small.is_file() else data
     if len(result) >= len(data):
         return data
@@ -222,46 +224,18 @@ def _minimise(engine: Engine, data: bytes, rule: str, seconds: float) -> bytes:
     return result if again is not None and again.rule == rule else data
 
 
-def _quietly(command: list[str], engine: Engine, folder: str, seconds: float) -> int:
-    try:
-        return subprocess.run(
-            command,
-            cwd=folder,
-            env=engine.child_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=seconds,
-            check=False,
-        ).returncode
-    except subprocess.TimeoutExpired:
-        return -1
-
-
 def repeat(engine: Engine, data: bytes) -> Violation | None:
     """What the engine says of one input, None when nothing is wrong with it."""
-    reader = Reader(Progress())
     with tempfile.TemporaryDirectory(prefix="zmm-fuzz-") as folder:
         path = Path(folder) / "input"
         path.write_bytes(data)
         try:
-            done = subprocess.run(
-                [str(engine.path), *engine.flags(), f"-artifact_prefix={folder}/", str(path)],
-                cwd=folder,
-                env=engine.child_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=_REPEAT_SECONDS,
-                check=False,
-            )
+            done = engine.perform([path], Path(folder), _REPEAT_SECONDS)
         except subprocess.TimeoutExpired:
             return Violation("HANG", "it does not come to an end")
-    for line in done.stdout.splitlines():
-        reader.feed(line)
     # Whoever kills a process that was told to repeat an input says nothing about the input.
     killed = done.returncode in (-signal.SIGKILL, -signal.SIGTERM)
-    return reader.violation() if done.returncode != 0 and not killed else None
+    return Reader.of(done.stdout).violation() if done.returncode != 0 and not killed else None
 
 
 # ---- on disk ---------------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def merge(
             folders = [_short_ones(folders, Path(work) / "short", longest_bytes)]
         sources = [str(path) for path in folders if Corpus(path).files()]
         if sources:
-            _run(engine, [*_merge_flags(edges=edges), str(new), *sources], work, seconds)
+            _run(engine, [*_merge_flags(edges=edges), str(new), *sources], Path(work), seconds)
             _check(engine, Corpus(new), sources)
         replace_folder(new, into.resolve())
     after = _sizes(corpus)
@@ -119,30 +119,16 @@ def _check(engine: Engine, new: Corpus, sources: list[str]) -> None:
         )
 
 
-def _run(engine: Engine, arguments: list[str], folder: str, seconds: float) -> Reader:
-    command = [str(engine.path), *engine.flags(), f"-artifact_prefix={folder}/", *arguments]
+def _run(engine: Engine, arguments: list[str], folder: Path, seconds: float) -> None:
     try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env={**engine.child_environment(), "TMPDIR": folder},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=seconds,
-            check=False,
-        )
+        done = engine.perform(arguments, folder, seconds)
     except subprocess.TimeoutExpired:
         raise MergeError(f"{engine.path.name} did not finish merging within {seconds:.0f} s; give it more") from None
     except OSError as error:
         raise MergeError(f"{engine.path.name} cannot be started: {error.strerror}; build it again") from None
-    reader = Reader(Progress())
-    for line in done.stdout.splitlines():
-        reader.feed(line)
     if done.returncode != 0:
-        said = next((line for line in reversed(reader.tail) if line), "nothing said")
+        said = next((line for line in reversed(Reader.of(done.stdout).tail) if line), "nothing said")
         raise MergeError(f"{engine.path.name} failed while merging (status {done.returncode}: {said}); nothing changed")
-    return reader
 
 
 def _sizes(corpus: Corpus) -> tuple[int, int]:

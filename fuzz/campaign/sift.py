@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from .corpus import Corpus
 from .engines import Engine
 from .life import Crash
-from .status import Progress, Reader, Violation
+from .status import Reader, Violation
 
 # Files named on one command line.
 _BATCH = 400
@@ -45,18 +44,7 @@ def sift(engine: Engine, corpora: Sequence[Corpus], folder: Path, stopping: Call
 
 def _perform(engine: Engine, files: Sequence[Path], folder: Path) -> tuple[Violation | None, Path]:
     """Performs files until one of them kills the engine; says what was wrong, and which one it was."""
-    done = subprocess.run(
-        [str(engine.path), *engine.flags(), *map(str, files)],
-        cwd=folder,
-        env=engine.child_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    reader = Reader(Progress())
-    last = b""
-    for line in done.stdout.splitlines():
-        reader.feed(line)
-        last = line.removeprefix(_RUNNING) if line.startswith(_RUNNING) else last
-    return (reader.violation() if done.returncode > 0 else None), Path(os.fsdecode(last))
+    done = engine.perform(files, folder)
+    running = [line.removeprefix(_RUNNING) for line in done.stdout.splitlines() if line.startswith(_RUNNING)]
+    last = Path(os.fsdecode(running[-1] if running else b""))
+    return (Reader.of(done.stdout).violation() if done.returncode > 0 else None), last

@@ -72,6 +72,14 @@ class Reader:
         self._summary = ""
         self._panicked = False
 
+    @classmethod
+    def of(cls, said: bytes) -> Reader:
+        """What an engine that has ended said in all."""
+        reader = cls(Progress())
+        for line in said.splitlines():
+            reader.feed(line)
+        return reader
+
     def feed(self, line: bytes) -> None:
         """One line, with or without its end."""
         found = _STATUS.match(line)

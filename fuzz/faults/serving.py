@@ -6,7 +6,6 @@ import os
 import signal
 import struct
 import subprocess
-from types import TracebackType
 from typing import Self
 
 from ..targets.base import TargetError
@@ -34,9 +33,7 @@ class Server:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
         for file in self._files:
             os.close(file)

@@ -253,26 +253,26 @@ class HeapMachine(RuleBasedStateMachine):
         """One operation through the API, compared at once."""
         if operation.label >= LABELS:
             return
-        assert self.model is not None
         assert self.api is not None
-        self._note(line_of(operation))
-        self.operations.append(operation)
-        expected = self.model.step(operation)
-        self.rows.append(expected)
+        expected = self._expect(operation)
         self._compare(operation, expected, self._through_api(self.api, operation))
         if operation.word in ALLOCATING or operation.word in ("free", "request_end"):
             self._count_live()
 
     def perform_misuse(self, operation: Operation) -> None:
         """A misuse through the API, which refuses it; how the native child ends is compared with all else."""
+        expected = self._expect(operation)
+        answer = self._misused(operation)
+        self._compare(operation, Row._make(expected)._replace(text_crc=0), answer)
+
+    def _expect(self, operation: Operation) -> tuple[Any, ...]:
+        """Makes an operation the next of the program; what the model says of it."""
         assert self.model is not None
-        assert self.api is not None
         self._note(line_of(operation))
         self.operations.append(operation)
         expected = self.model.step(operation)
         self.rows.append(expected)
-        answer = self._misused(operation)
-        self._compare(operation, Row._make(expected)._replace(text_crc=0), answer)
+        return expected
 
     def _misused(self, operation: Operation) -> Row:
         """The row of a misuse through the API; an answer other than a refusal is a divergence."""

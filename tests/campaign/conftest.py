@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +11,7 @@ import pytest
 from zmm_fuzz.campaign.engines import Engine
 
 HERE = Path(__file__).resolve().parent
-COMMAND = [sys.executable, "-P", "-m", "zmm_fuzz"]
 CLANGS = ("clang-19", "clang", "clang-18", "clang-17", "clang-16", "clang-15", "clang-14")
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -43,27 +39,6 @@ def planted(engines: Path) -> Callable[[str], Engine]:
 
 
 @pytest.fixture
-def environment(engines: Path) -> dict[str, str]:
+def environment(environment: dict[str, str], engines: Path) -> dict[str, str]:
     """The environment of a command that finds the stand-in where it looks for engines."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR", "FORCE_COLOR")}
-    return {**kept, "ZMM_FUZZ_ENGINES": str(engines)}
-
-
-@pytest.fixture
-def zmm(tmp_path: Path, environment: dict[str, str]) -> Run:
-    """Runs `zmm ARGUMENTS` in an empty directory; never with a traceback."""
-
-    def run(*arguments: str | Path, stand_in: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            cwd=tmp_path,
-            env={**environment, "STAND_IN": stand_in},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr + done.stdout
-        return done
-
-    return run
+    return {**environment, "ZMM_FUZZ_ENGINES": str(engines)}

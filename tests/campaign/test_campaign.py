@@ -7,9 +7,9 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from zmm_fuzz.tape import decode_file, encode
 from zmm_fuzz.text import parse_text
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
 FUZZ = ("fuzz", "--jobs", "2", "--output", "found", "--json", "fuzz.json")
-COMMAND = [sys.executable, "-P", "-m", "zmm_fuzz"]
 
 
 def report(tmp_path: Path) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_findings_are_told_apart_shrunk_and_saved(zmm: Run, tmp_path: Path) -> N
     for rule, word in words.items():
         program = f'a = alloc 40\nb = strdup "{word}"\nfree a\n'
         inbox.add(crash(program, Violation(rule, "a sentence", 2, "strdup")))
-    done = zmm(*FUZZ, "--time-budget", "2s", stand_in="ab")
+    done = zmm(*FUZZ, "--time-budget", "2s", STAND_IN="ab")
 
     assert done.returncode == 1, done.stdout + done.stderr
     assert "2 crashes of an earlier campaign are taken up" in done.stdout
@@ -111,7 +111,7 @@ def test_a_crash_that_does_not_repeat_says_so(zmm: Run, tmp_path: Path) -> None:
 
 def test_an_engine_that_cannot_start_is_inconclusive(zmm: Run, tmp_path: Path) -> None:
     """Zero executions prove nothing: exit code 3, with the engine's last words."""
-    done = zmm(*FUZZ, "--time-budget", "20s", "--no-prune", stand_in="0")
+    done = zmm(*FUZZ, "--time-budget", "20s", "--no-prune", STAND_IN="0")
 
     assert done.returncode == 3, done.stdout + done.stderr
     data = report(tmp_path)
@@ -157,21 +157,9 @@ def wait_for_inputs(tmp_path: Path) -> None:
         time.sleep(0.02)
 
 
-def start(tmp_path: Path, environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *FUZZ, *arguments],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def test_a_killed_engine_is_replaced_and_reported(engine: Engine, environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_killed_engine_is_replaced_and_reported(engine: Engine, start: Start, tmp_path: Path) -> None:
     """SIGKILL to one of two engines: another takes its place; the death is told and stands in the report."""
-    with start(tmp_path, environment, "--time-budget", "5m") as process:
+    with start(*FUZZ, "--time-budget", "5m") as process:
         victims = wait_for_engines(process.pid, engine.path, 2)
         wait_for_inputs(tmp_path)
         os.kill(victims[0], signal.SIGKILL)
@@ -185,11 +173,9 @@ def test_a_killed_engine_is_replaced_and_reported(engine: Engine, environment: d
     assert is_intact(tmp_path / "zmm-corpus" / "heap")
 
 
-def test_an_interrupted_campaign_reports_what_it_has(
-    engine: Engine, environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_an_interrupted_campaign_reports_what_it_has(engine: Engine, start: Start, tmp_path: Path) -> None:
     """Ctrl-C: engines end, the report says so, exit code 3."""
-    with start(tmp_path, environment, "--time-budget", "5m") as process:
+    with start(*FUZZ, "--time-budget", "5m") as process:
         children = wait_for_engines(process.pid, engine.path, 2)
         wait_for_inputs(tmp_path)
         os.killpg(process.pid, signal.SIGINT)
@@ -203,9 +189,9 @@ def test_an_interrupted_campaign_reports_what_it_has(
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
-def test_a_killed_campaign_leaves_no_engine_behind(engine: Engine, environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_killed_campaign_leaves_no_engine_behind(engine: Engine, start: Start, tmp_path: Path) -> None:
     """SIGKILL to the campaign itself: its engines die with it, the corpus can be used at once."""
-    with start(tmp_path, environment, "--time-budget", "5m") as process:
+    with start(*FUZZ, "--time-budget", "5m") as process:
         children = wait_for_engines(process.pid, engine.path, 2)
         process.kill()
         process.communicate(timeout=60)
@@ -226,32 +212,27 @@ def _runs(pid: int) -> bool:
 # ---- a full disk -----------------------------------------------------------------------------------------------------
 
 
-def tiny_disk(folder: Path, size: str) -> list[str]:
-    """What to put before a command so that it sees a file system of that size; skips where nobody may mount one."""
-    mount = f'mount -t tmpfs -o size={size} tmpfs {folder} && exec "$@"'
-    prefix = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
+def tiny_disk(folder: Path, first: str) -> tuple[str, ...]:
+    """
+    What to put before a command so that its ``folder`` is a disk of 64 KiB; skips where nobody may mount one.
+
+    ``first`` is what a shell does there before the command.
+    """
+    folder.mkdir()
+    mount = f'mount -t tmpfs -o size=64k tmpfs {folder} && {first}; exec "$@"'
+    prefix = ("unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh")
     if (
         shutil.which("unshare") is None
-        or subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode
+        or subprocess.run([*prefix, "true"], cwd=folder.parent, capture_output=True, check=False).returncode
     ):
         pytest.skip("needs a kernel that lets unshare mount a tmpfs")
     return prefix
 
 
-def test_a_full_disk_is_one_line_and_no_finding_is_lost(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_no_finding_is_lost(zmm: Run, tmp_path: Path) -> None:
     """The corpus' disk fills: exit code 2 with one line, findings saved elsewhere, in the report in any case."""
-    (tmp_path / "small").mkdir()
-    prefix = tiny_disk(tmp_path / "small", "64k")
-    seeded = 'mkdir small/corpus && printf "a BUG in it" > small/corpus/seed && exec "$@"'
-    done = subprocess.run(
-        [*prefix, "sh", "-c", seeded, "sh", *COMMAND, *FUZZ, "--time-budget", "60s", "--corpus", "small/corpus"],
-        cwd=tmp_path,
-        env={**environment, "STAND_IN": "a"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    before = tiny_disk(tmp_path / "small", 'mkdir small/corpus && printf "a BUG in it" > small/corpus/seed')
+    done = zmm(*FUZZ, "--time-budget", "60s", "--corpus", "small/corpus", before=before, STAND_IN="a")
 
     assert done.returncode == 2, done.stdout + done.stderr
     (line,) = done.stderr.splitlines()
@@ -262,22 +243,12 @@ def test_a_full_disk_is_one_line_and_no_finding_is_lost(environment: dict[str, s
     assert data["seconds"] < 60
 
 
-def test_a_finding_that_cannot_be_saved_is_in_the_report(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_finding_that_cannot_be_saved_is_in_the_report(zmm: Run, tmp_path: Path) -> None:
     """Nowhere to write a reproducer: the program is printed and stands in the report; exit code 2."""
-    (tmp_path / "small").mkdir()
-    prefix = tiny_disk(tmp_path / "small", "64k")
-    fill = f'dd if=/dev/zero of={tmp_path}/small/filling bs=1k 2>/dev/null; exec "$@"'
     inbox = Inbox(tmp_path / "zmm-corpus" / "heap-crashes")
     inbox.add(crash('a = strdup "BUG"\n', Violation("ABS-3", "a sentence", 1, "strdup")))
-    done = subprocess.run(
-        [*prefix, "sh", "-c", fill, "sh", *COMMAND, *FUZZ, "--time-budget", "1s", "--output", "small/found"],
-        cwd=tmp_path,
-        env={**environment, "STAND_IN": "a"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    before = tiny_disk(tmp_path / "small", "dd if=/dev/zero of=small/filling bs=1k 2>/dev/null")
+    done = zmm(*FUZZ, "--time-budget", "1s", "--output", "small/found", before=before, STAND_IN="a")
 
     assert done.returncode == 2, done.stdout + done.stderr
     assert "the disk is full" in done.stderr

@@ -6,39 +6,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+Start = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
 ARGUMENTS = ["verify", "--tier", "lockstep", "--tier", "boundaries", "--json", "r.json"]
-
-
-@contextmanager
-def running(tmp_path: Path, environment: dict[str, str], time_budget: str = "3m") -> Iterator[subprocess.Popen[str]]:
-    """`zmm verify` in a process group of its own, as a shell starts it."""
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "zmm_fuzz", *ARGUMENTS, "--time-budget", time_budget],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        for stream in (process.stdout, process.stderr):
-            assert stream is not None
-            stream.close()
 
 
 def children(pid: int, command: bytes) -> list[int]:
@@ -87,11 +64,9 @@ def report(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_reports_what_it_has(
-    number: signal.Signals, tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_an_interrupted_run_reports_what_it_has(number: signal.Signals, tmp_path: Path, start: Start) -> None:
     """Half-way: the whole group gets the signal, as from a terminal; one line, a partial JSON, exit code 3."""
-    with running(tmp_path, environment) as process:
+    with start(*ARGUMENTS, "--time-budget", "3m") as process:
         shown = wait_for_operations(process)
         workers = wait_for(process.pid, 2, WORKER)
         runners = [pid for worker in workers for pid in wait_for(worker, 1, RUNNER)]
@@ -113,9 +88,9 @@ def test_an_interrupted_run_reports_what_it_has(
         assert not _alive(pid)
 
 
-def test_a_worker_killed_from_outside_is_told(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_worker_killed_from_outside_is_told(tmp_path: Path, start: Start) -> None:
     """One of two workers is killed: its part is missing, so inconclusive; what it had reported is kept."""
-    with running(tmp_path, environment, "30s") as process:
+    with start(*ARGUMENTS, "--time-budget", "30s") as process:
         wait_for_operations(process)
         os.kill(wait_for(process.pid, 2, WORKER)[0], signal.SIGKILL)
         out, err = process.communicate(timeout=150)
@@ -124,13 +99,15 @@ def test_a_worker_killed_from_outside_is_told(tmp_path: Path, environment: dict[
     assert first["status"] == "inconclusive"
     assert first["reason"] == "a worker process was lost (killed by SIGKILL); what it had reported is kept"
     assert first["operations"] > 0
-    assert second["operations"] > 0
+    # The next tier has had its moment; how far it comes in it is the machine's.
+    assert second["status"] != "skipped"
+    assert second["seconds"] > 0
     assert first["divergences"] == second["divergences"] == []
 
 
-def test_a_runner_killed_from_outside_is_no_divergence(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_runner_killed_from_outside_is_no_divergence(tmp_path: Path, start: Start) -> None:
     """A runner is killed: its program is performed anew, the run goes on, and the remark says what happened."""
-    with running(tmp_path, environment) as process:
+    with start(*ARGUMENTS, "--time-budget", "3m") as process:
         wait_for_operations(process)
         worker = wait_for(process.pid, 2, WORKER)[0]
         (runner,) = wait_for(worker, 1, RUNNER)
