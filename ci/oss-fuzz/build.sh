@@ -8,7 +8,7 @@ native=$root/fuzz/native
 harness=$native/harness
 work=${WORK:-/tmp}/zmm-objects
 runner_parts="tape labels pattern perform storage crc digest target_zmm"
-harness_parts="pages_kept linked shadow play features entry"
+harness_parts="pages_kept linked shadow play features spare entry"
 # The mutator speaks libFuzzer's protocol, and libFuzzer's alone.
 engine_parts=
 define=

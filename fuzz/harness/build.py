@@ -30,7 +30,7 @@ _HARNESS: Final = _NATIVE / "harness"
 _TREE_CORE: Final = _NATIVE.parent.parent / "zmm" / "core"
 # The runner's parts that the harness is made of: it decodes, performs and stores as the runner does.
 _RUNNER_PARTS: Final = ("tape", "labels", "pattern", "perform", "storage", "crc", "digest", "target_zmm")
-_HARNESS_PARTS: Final = ("pages_kept", "linked", "shadow", "play", "features", "entry")
+_HARNESS_PARTS: Final = ("pages_kept", "linked", "shadow", "play", "features", "spare", "entry")
 
 _CLANGS: Final = ("clang-19", "clang", "clang-20", "clang-18", "clang-17", "clang-16", "clang-15", "clang-14")
 _COMMON: Final = ("-std=gnu11", "-g", "-O2", "-fno-omit-frame-pointer")
@@ -42,7 +42,7 @@ _SANITIZERS: Final = (
     "-fsanitize-address-use-after-return=never",
 )
 # What touches blocks, besides the core, is watched; the rest of the harness is not what is tested.
-_WATCHED_PARTS: Final = ("pattern", "labels", "tape")
+_WATCHED_PARTS: Final = ("pattern", "labels", "tape", "spare")
 # Comparisons are not traced: they cost half the executions, and the mutator knows the numbers that matter.
 _COUNTERS: Final = (
     "-fsanitize-coverage=inline-8bit-counters,pc-table",
@@ -203,7 +203,10 @@ class _Job:
             for part in _RUNNER_PARTS
             for how in [watched if part in _WATCHED_PARTS else common]
         ]
-        sources += [(_HARNESS / f"{part}.c", common) for part in (*_HARNESS_PARTS, *self.how.parts)]
+        sources += [
+            (_HARNESS / f"{part}.c", watched if part in _WATCHED_PARTS else common)
+            for part in (*_HARNESS_PARTS, *self.how.parts)
+        ]
         target = _HARNESS / "targets" / f"{self.target}.c"
         # A target that plays no tape has nothing of the core to be guided by.
         decoder = [*watched, *self.how.counters] if self.target == "tape" else common

@@ -8,11 +8,13 @@
 
 #define PATTERN_STRIDE 0x9E3779B97F4A7C15ULL
 #define PATTERN_EQUAL UINT64_MAX
+/* splitmix64's output function multiplies by these. */
+#define PATTERN_FACTOR_1 0xBF58476D1CE4E5B9ULL
+#define PATTERN_FACTOR_2 0x94D049BB133111EBULL
 
-/* splitmix64's output function. */
 static inline uint64_t pattern_output(uint64_t state) {
-    state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9ULL;
-    state = (state ^ (state >> 27)) * 0x94D049BB133111EBULL;
+    state = (state ^ (state >> 30)) * PATTERN_FACTOR_1;
+    state = (state ^ (state >> 27)) * PATTERN_FACTOR_2;
     return state ^ (state >> 31);
 }
 

@@ -165,38 +165,47 @@ ZMM_INTERNAL zmm_heap *request_startup(const zmm_options *options) {
 
 /* ---- the end of a request ------------------------------------------------------------------------------------------ */
 
-#if ZMM_GUARDS_METADATA
-/* The last look behind the last slots of all runs before they go. A word that cannot be a run's is gc's to complain of: here
- * it goes, too. */
-static void request_verify_rests(zmm_heap *heap, const chunk_record *chunk) {
+/* Forgets the runs in pages [first, end), all of them in use: of large ones there is nothing but the word; slots have live
+ * bits, and a rest behind the last of them, which is looked at before it goes. A word that cannot be a run's is gc's to
+ * complain of: here it goes, too. */
+static void request_clear_pages(chunk_record *chunk, uint32_t first, uint32_t end) {
+#if ZMM_GUARDS_METADATA || ZMM_LIVE_BITS || ZMM_ANNOTATES
+    zmm_heap *const heap = chunk->heap;
     const page_word *const words = chunk_words(chunk);
-    for (uint32_t page_index = ZMM_HEADER_PAGES; page_index < ZMM_CHUNK_PAGES; page_index++) {
-        const uint32_t bin_index = page_word_bin(words[page_index]);
-        if (words[page_index] == heap->small_words[bin_index]) {
-            bin_verify_rest(heap, bin_index, chunk_page(chunk, page_index));
+    uint32_t page_index = first;
+    while (page_index < end) {
+        const page_word word = words[page_index];
+        const uint32_t run_pages = page_word_run_pages(word);
+        if (word == page_word_large(heap->id, run_pages)) {
+            ANNOTATE_CLOSE(chunk_page(chunk, page_index), (size_t)run_pages * ZMM_PAGE_BYTES);
+            page_index += run_pages + (run_pages == 0); /* a damaged word must not hold us up */
+            continue;
         }
-    }
-}
-#endif
-
-/* Forgets every run of a chunk: the words, and the live bits of pages that were in use. */
-static void request_clear_chunk(chunk_record *chunk) {
 #if ZMM_GUARDS_METADATA
-    request_verify_rests(chunk->heap, chunk);
+        if (word == heap->small_words[page_word_bin(word)]) {
+            bin_verify_rest(heap, page_word_bin(word), chunk_page(chunk, page_index));
+        }
 #endif
-    memset(chunk_words(chunk), 0, ZMM_CHUNK_PAGES * sizeof(page_word));
-#if ZMM_LIVE_BITS || ZMM_ANNOTATES
+#if ZMM_LIVE_BITS
+        memset(live_word(chunk_position(chunk, page_index)), 0, ZMM_LIVE_WORDS_PER_PAGE * sizeof(uint64_t));
+#endif
+        ANNOTATE_CLOSE(chunk_page(chunk, page_index), ZMM_PAGE_BYTES);
+        page_index++;
+    }
+#else
+    (void)chunk, (void)first, (void)end;
+#endif
+}
+
+/* Forgets every run of a chunk: pages that are not in use have nothing to forget. */
+static void request_clear_chunk(chunk_record *chunk) {
     uint32_t page_index = bits_next(chunk->free_map, ZMM_HEADER_PAGES, true);
     while (page_index < ZMM_CHUNK_PAGES) {
         const uint32_t end = bits_next(chunk->free_map, page_index, false);
-#if ZMM_LIVE_BITS
-        const size_t bytes = (size_t)(end - page_index) * ZMM_LIVE_WORDS_PER_PAGE * sizeof(uint64_t);
-        memset(live_word(chunk_position(chunk, page_index)), 0, bytes);
-#endif
-        ANNOTATE_CLOSE(chunk_page(chunk, page_index), (size_t)(end - page_index) * ZMM_PAGE_BYTES);
+        request_clear_pages(chunk, page_index, end);
         page_index = bits_next(chunk->free_map, end, true);
     }
-#endif
+    memset(chunk_words(chunk), 0, ZMM_CHUNK_PAGES * sizeof(page_word));
 }
 
 /* Huge blocks go, then every chunk but the main one moves to the cache, in ring order. */

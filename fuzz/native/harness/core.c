@@ -1,5 +1,4 @@
-/* core.c -- the core, whole, for the harness: its reset to the first state, what it looks like, and copies that cost
- * little.
+/* core.c -- the core, whole, for the harness: its reset to the first state, and what it looks like.
  *
  * The core is included as one translation unit, as tests/core does, so that its statics are within reach. This file is
  * compiled with coverage counters; the rest of the harness is not. */
@@ -10,136 +9,15 @@
 #include <string.h>
 
 #include "harness.h"
-
-/* Of the harness itself: neither counted nor watched. */
-#ifdef __clang__
-#define QUIET __attribute__((no_sanitize("coverage", "address", "undefined")))
-#else
-#define QUIET __attribute__((no_sanitize("address,undefined")))
-#endif
-
-/* ---- copies ---------------------------------------------------------------------------------------------------------
- * The model looks at both ends of a block and at what was written into it (labels.h), so a copy of two megabytes need
- * not be made in full: what nobody looks at is left out, and a thousand inputs a second become a hundred thousand.
- * A sanitizer is asked about the whole range all the same. */
-#define SPARE_BYTES ((size_t)33 << 10) /* the live bits of a whole chunk are less */
-#define SPARE_END_BYTES ((size_t)8 << 10)
+#include "spare.h"
 
 size_t core_kept_from, core_kept_bytes;
-
-#ifdef __SANITIZE_ADDRESS__
-#define SPARE_HAS_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SPARE_HAS_ASAN 1
-#endif
-#endif
-
-#ifdef SPARE_HAS_ASAN
-void *__asan_region_is_poisoned(void *begin, size_t size);
-void __asan_poison_memory_region(void const volatile *address, size_t size_bytes);
-void __asan_unpoison_memory_region(void const volatile *address, size_t size_bytes);
-#pragma GCC visibility push(hidden)
-void spare_poison(void const volatile *address, size_t size_bytes);
-void spare_unpoison(void const volatile *address, size_t size_bytes);
-void *spare_region_is_poisoned(void *begin, size_t size_bytes);
-#pragma GCC visibility pop
-
-/* The core poisons a chunk whole when it comes, although it left it whole when it went; and opens a huge block of
- * gigabytes whole, of which only the beginning (a chunk once) and the end (slack) can be closed. */
-enum { SPARE_RANGE_CHUNKS = 1 << 15, SPARE_ARENA_SLOTS = 1 << 13, SPARE_SLOT_SHIFT = 33 };
-static bool spare_range[SPARE_RANGE_CHUNKS], spare_arena[SPARE_ARENA_SLOTS]; /* chunks that are poisoned whole */
-
-/* Handlers' chunks begin slots of the arena (storage.c), the kernel's lie side by side: so each has a cell of its own. */
-QUIET static bool *spare_cell(uintptr_t address) {
-    const bool in_arena = address >> 45 == 1;
-    return in_arena ? &spare_arena[(address >> SPARE_SLOT_SHIFT) % SPARE_ARENA_SLOTS]
-                    : &spare_range[(address >> 21) % SPARE_RANGE_CHUNKS];
-}
-
-enum { SPARE_BEGIN = 2 << 20, SPARE_END = 16 << 10 };
-
-QUIET static bool spare_begins_mapping(void const volatile *address, size_t size_bytes) {
-    return (uintptr_t)address % SPARE_BEGIN == 0 && size_bytes > SPARE_BEGIN - 4096;
-}
-
-QUIET static size_t spare_begin_bytes(size_t size_bytes) {
-    return size_bytes < SPARE_BEGIN ? size_bytes : SPARE_BEGIN;
-}
-
-QUIET void spare_poison(void const volatile *address, size_t size_bytes) {
-    if (!spare_begins_mapping(address, size_bytes)) {
-        __asan_poison_memory_region(address, size_bytes);
-        return;
-    }
-    bool *const is_whole = spare_cell((uintptr_t)address);
-    if (!*is_whole) {
-        *is_whole = true;
-        __asan_poison_memory_region(address, spare_begin_bytes(size_bytes));
-    }
-    __asan_poison_memory_region((const volatile char *)address + size_bytes - SPARE_END, SPARE_END);
-}
-
-QUIET void spare_unpoison(void const volatile *address, size_t size_bytes) {
-    if (!spare_begins_mapping(address, size_bytes)) {
-        __asan_unpoison_memory_region(address, size_bytes);
-        return;
-    }
-    bool *const is_whole = spare_cell((uintptr_t)address);
-    if (*is_whole) {
-        *is_whole = false;
-        __asan_unpoison_memory_region(address, spare_begin_bytes(size_bytes));
-    }
-    __asan_unpoison_memory_region((const volatile char *)address + size_bytes - SPARE_END, SPARE_END);
-}
-
-/* Only the ends can differ from the rest. */
-QUIET void *spare_region_is_poisoned(void *begin, size_t size_bytes) {
-    if (size_bytes < (size_t)4 * SPARE_END) {
-        return __asan_region_is_poisoned(begin, size_bytes);
-    }
-    void *const found = __asan_region_is_poisoned(begin, SPARE_END);
-    return found != NULL ? found : __asan_region_is_poisoned((char *)begin + size_bytes - SPARE_END, SPARE_END);
-}
-
-static bool spare_is_poisoned(const void *begin, size_t size_bytes) {
-    return spare_region_is_poisoned((void *)(uintptr_t)begin, size_bytes) != NULL;
-}
-#else
-static bool spare_is_poisoned(const void *begin, size_t size_bytes) {
-    (void)begin, (void)size_bytes;
-    return false;
-}
-#endif
-
-QUIET static __attribute__((noinline)) void *spare_copy(void *to, const void *from, size_t byte_count) {
-    if (spare_is_poisoned(to, byte_count) || spare_is_poisoned(from, byte_count)) {
-        return memcpy(to, from, byte_count); /* the sanitizer says where */
-    }
-    memcpy(to, from, SPARE_END_BYTES);
-    const size_t tail = byte_count - SPARE_END_BYTES;
-    memcpy((char *)to + tail, (const char *)from + tail, SPARE_END_BYTES);
-    if (core_kept_bytes > 0 && core_kept_from < byte_count) {
-        const size_t room = byte_count - core_kept_from;
-        const size_t kept = core_kept_bytes < room ? core_kept_bytes : room;
-        memcpy((char *)to + core_kept_from, (const char *)from + core_kept_from, kept);
-    }
-    return to;
-}
-
-QUIET static __attribute__((noinline)) void *spare_fill(void *to, int byte, size_t byte_count) {
-    if (spare_is_poisoned(to, byte_count)) {
-        return memset(to, byte, byte_count);
-    }
-    memset(to, byte, SPARE_END_BYTES);
-    memset((char *)to + byte_count - SPARE_END_BYTES, byte, SPARE_END_BYTES);
-    return to;
-}
 
 #ifdef SPARE_HAS_ASAN
 #define __asan_poison_memory_region spare_poison
 #define __asan_unpoison_memory_region spare_unpoison
 #define __asan_region_is_poisoned spare_region_is_poisoned
+#define __asan_address_is_poisoned spare_address_is_poisoned
 #endif
 #define memcpy(to, from, byte_count)                                                                                   \
     ((byte_count) > SPARE_BYTES ? spare_copy(to, from, byte_count) : memcpy(to, from, byte_count))
@@ -162,6 +40,16 @@ const zmm_api *harness_api(void);
 #pragma GCC visibility pop
 
 static zmm_heap *open_heap;
+
+QUIET size_t core_large_bytes(const void *block) {
+    const position at = open_heap != NULL ? ground_locate(open_heap, block) : POSITION_NONE;
+    if (at == POSITION_NONE || ground_chunk(at)->heap != open_heap) {
+        return 0;
+    }
+    const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
+    const uint32_t run_pages = page_word_run_pages(word);
+    return word == page_word_large(open_heap->id, run_pages) ? (size_t)run_pages * ZMM_PAGE_BYTES : 0;
+}
 
 QUIET static zmm_heap *startup(const zmm_options *options) {
     return open_heap = zmm_heap_startup(options);
@@ -247,7 +135,14 @@ QUIET void core_forget(void) {
 
 QUIET static uint64_t mix_in(uint64_t digest, const void *bytes, size_t byte_count) {
     const unsigned char *const all = bytes;
-    for (size_t index = 0; index < byte_count; index++) {
+    size_t index = 0;
+    for (; byte_count - index >= sizeof(uint64_t); index += sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, all + index, sizeof word);
+        digest = (digest ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+        digest ^= digest >> 32;
+    }
+    for (; index < byte_count; index++) {
         digest = (digest ^ all[index]) * UINT64_C(0x100000001B3);
     }
     return digest;

@@ -111,16 +111,16 @@ static void note_use(const void *address, uint64_t size_bytes) {
     }
 }
 
-/* The core poisons what is no user's, and chunks come back as they are: this writes all the same. */
+/* The core poisons what is no user's, and chunks come back as they are: this writes all the same, 32 bytes at a time. */
 #ifdef __clang__
 __attribute__((no_sanitize("address")))
 #endif
 static void
 zero(uint8_t *address, uint64_t size_bytes) {
-    typedef uint64_t __attribute__((may_alias)) word;
-    word *words = (word *)(void *)address;
-    for (uint64_t index = 0; index < size_bytes / sizeof(word); index++) {
-        words[index] = 0;
+    typedef uint64_t wide __attribute__((vector_size(32), aligned(8), may_alias));
+    wide *words = (wide *)(void *)address;
+    for (uint64_t index = 0; index < size_bytes / sizeof(wide); index++) {
+        words[index] = (wide){0};
         __asm__ volatile("" ::: "memory"); /* not a call of memset, which a sanitizer watches */
     }
 }

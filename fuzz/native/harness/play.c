@@ -15,6 +15,7 @@
 #include "../tape.h"
 #include "../target.h"
 #include "harness.h"
+#include "spare.h"
 
 /* Bytes filled, compared or walked over by one play. */
 #define WORK_BYTES_MAX ((uint64_t)4 << 20)
@@ -23,7 +24,7 @@
 enum { EDGE_BYTES = 512, CHECK_EVERY = 4096 };
 /* The heap's own check, and a look at what it leaves behind, cost as much as all the rest. They are made in the first
  * play of a process and in every one that reaches something new, which are those that are kept, and now and then. */
-enum { CLOSE_LOOK_EVERY = 16 };
+enum { CLOSE_LOOK_EVERY = 64 };
 
 bool play_with_digests;
 const struct step *running_step;
@@ -134,8 +135,17 @@ static uint64_t work_of(const struct step *step, const struct row *last) {
     }
 }
 
-static void note_kept_bytes(const struct step *step) {
+/* What a step will do to the middle of a large block, which the core's own calls leave out (spare.h). */
+static void note_middle(const struct step *step) {
     core_kept_bytes = 0;
+    if (step->op == STEP_WRITE) {
+        const struct label *label = labels_at(step->label);
+        bool fits =
+            label->block != NULL && step->a <= label->requested_bytes && step->b <= label->requested_bytes - step->a;
+        if (fits) {
+            spare_open_middle(label->block, step->a, step->a + step->b);
+        }
+    }
     if (step->op >= STEP_REALLOC && step->op <= STEP_SAFE_REALLOC) {
         const struct label *label = labels_at(step->label);
         core_kept_from = label->block != NULL ? label->write_offset : 0;
@@ -170,7 +180,7 @@ static size_t perform(struct row *into, size_t step_count, bool quiet) {
         if (work_bytes > WORK_BYTES_MAX) {
             break;
         }
-        note_kept_bytes(step);
+        note_middle(step);
         perform_step(step, text, &into[index]);
         if (index == 0) {
             contents_set_edge(EDGE_BYTES); /* of the blocks to come */

@@ -1,0 +1,155 @@
+/* spare.c -- copies and fills of which only what is looked at is made, and a sanitizer's shadow of which only what may be
+ * touched is written (spare.h).
+ *
+ * What is touched a sanitizer looks at, both ends of a copy among it, so one that is too long is seen. */
+#include "spare.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "harness.h"
+
+#define SPARE_END_BYTES ((size_t)8 << 10)
+/* What a sanitizer knows of a block that is longer than the second: the first and the last bytes. Copies that are made in
+ * full are shorter. */
+#define SPARE_KNOWN_BYTES ((size_t)40 << 10)
+#define SPARE_WHOLE_BYTES (4 * SPARE_KNOWN_BYTES)
+
+#ifdef SPARE_HAS_ASAN
+void *__asan_region_is_poisoned(void *begin, size_t size);
+int __asan_address_is_poisoned(void const volatile *address);
+void __asan_poison_memory_region(void const volatile *address, size_t size_bytes);
+void __asan_unpoison_memory_region(void const volatile *address, size_t size_bytes);
+
+/* A sanitizer's shadow of two megabytes takes longer to write than a play. The core closes a chunk whole when it comes and
+ * opens it when it goes: a chunk that comes back is closed already, and one that goes stays so until a huge block takes its
+ * place. Of a huge block (gigabytes) the first chunk and the end can be closed. Of a large block only both ends are opened
+ * and closed: a copy touches no more of it than where it ends, and what a program writes there is opened by itself. */
+enum { SPARE_RANGE_CHUNKS = 1 << 15, SPARE_ARENA_SLOTS = 1 << 13, SPARE_SLOT_SHIFT = 33 };
+enum { SPARE_BEGIN = 2 << 20 };
+enum spare_state { SPARE_OPEN, SPARE_CLOSED, SPARE_LEFT }; /* left: closed, and nobody's */
+static uint8_t spare_range[SPARE_RANGE_CHUNKS], spare_arena[SPARE_ARENA_SLOTS];
+
+/* Handlers' chunks begin slots of the arena (storage.c), the kernel's lie side by side: so each has a cell of its own. */
+QUIET static uint8_t *spare_cell(uintptr_t address) {
+    const bool in_arena = address >> 45 == 1;
+    return in_arena ? &spare_arena[(address >> SPARE_SLOT_SHIFT) % SPARE_ARENA_SLOTS]
+                    : &spare_range[(address >> 21) % SPARE_RANGE_CHUNKS];
+}
+
+QUIET static bool spare_begins_mapping(void const volatile *address, size_t size_bytes) {
+    return (uintptr_t)address % SPARE_BEGIN == 0 && size_bytes > SPARE_BEGIN - 4096;
+}
+
+QUIET static size_t spare_begin_bytes(size_t size_bytes) {
+    return size_bytes < SPARE_BEGIN ? size_bytes : SPARE_BEGIN;
+}
+
+/* Opens or closes the two ends of a long range. */
+QUIET static void spare_ends(void const volatile *address, size_t size_bytes,
+                             void (*act)(void const volatile *, size_t)) {
+    const volatile char *end = (const volatile char *)address + size_bytes - SPARE_KNOWN_BYTES;
+    end -= (uintptr_t)end % 8; /* what a byte of shadow stands for */
+    act(address, SPARE_KNOWN_BYTES);
+    act(end, (size_t)((const volatile char *)address + size_bytes - end));
+}
+
+QUIET void spare_poison(void const volatile *address, size_t size_bytes) {
+    if (size_bytes <= SPARE_WHOLE_BYTES) {
+        __asan_poison_memory_region(address, size_bytes);
+        return;
+    }
+    if (!spare_begins_mapping(address, size_bytes)) {
+        spare_ends(address, size_bytes, __asan_poison_memory_region);
+        return;
+    }
+    uint8_t *const state = spare_cell((uintptr_t)address);
+    if (*state == SPARE_OPEN) {
+        __asan_poison_memory_region(address, spare_begin_bytes(size_bytes));
+    }
+    *state = SPARE_CLOSED;
+    __asan_poison_memory_region((const volatile char *)address + size_bytes - SPARE_KNOWN_BYTES, SPARE_KNOWN_BYTES);
+}
+
+QUIET void spare_unpoison(void const volatile *address, size_t size_bytes) {
+    if (size_bytes <= SPARE_WHOLE_BYTES) {
+        __asan_unpoison_memory_region(address, size_bytes);
+        return;
+    }
+    if (!spare_begins_mapping(address, size_bytes)) {
+        spare_ends(address, size_bytes, __asan_unpoison_memory_region);
+        return;
+    }
+    uint8_t *const state = spare_cell((uintptr_t)address);
+    if (*state == SPARE_CLOSED && size_bytes == SPARE_BEGIN) {
+        *state = SPARE_LEFT;
+        return;
+    }
+    if (*state != SPARE_OPEN) {
+        __asan_unpoison_memory_region(address, spare_begin_bytes(size_bytes));
+    }
+    *state = SPARE_OPEN;
+    __asan_unpoison_memory_region((const volatile char *)address + size_bytes - SPARE_KNOWN_BYTES, SPARE_KNOWN_BYTES);
+}
+
+/* Only the ends can differ from the rest. */
+QUIET void *spare_region_is_poisoned(void *begin, size_t size_bytes) {
+    if (size_bytes <= SPARE_WHOLE_BYTES) {
+        return __asan_region_is_poisoned(begin, size_bytes);
+    }
+    void *const found = __asan_region_is_poisoned(begin, SPARE_KNOWN_BYTES);
+    return found != NULL ? found
+                         : __asan_region_is_poisoned((char *)begin + size_bytes - SPARE_KNOWN_BYTES, SPARE_KNOWN_BYTES);
+}
+
+/* Asked of a chunk that comes: one that was left closed is somebody's again. */
+QUIET int spare_address_is_poisoned(void const volatile *address) {
+    uint8_t *const state = (uintptr_t)address % SPARE_BEGIN == 0 ? spare_cell((uintptr_t)address) : NULL;
+    if (state != NULL && *state == SPARE_LEFT) {
+        *state = SPARE_CLOSED;
+    }
+    return __asan_address_is_poisoned(address);
+}
+
+QUIET static void spare_open(const void *address, size_t size_bytes) {
+    __asan_unpoison_memory_region(address, size_bytes);
+}
+#else
+static void spare_open(const void *address, size_t size_bytes) {
+    (void)address, (void)size_bytes;
+}
+#endif
+
+QUIET void spare_open_middle(const void *block, size_t from, size_t end) {
+    const size_t block_bytes = core_large_bytes(block);
+    if (block_bytes > SPARE_WHOLE_BYTES && end <= block_bytes) {
+        /* Near its end the sanitizer knows better. */
+        const size_t known = block_bytes - SPARE_KNOWN_BYTES;
+        end = end < known ? end : known;
+        if (from < end) {
+            spare_open((const char *)block + from, end - from);
+        }
+    }
+}
+
+QUIET void *spare_copy(void *to, const void *from, size_t byte_count) {
+    memcpy(to, from, SPARE_END_BYTES);
+    const size_t tail = byte_count - SPARE_END_BYTES;
+    spare_open_middle(to, tail, byte_count); /* it may be smaller than its block */
+    spare_open_middle(from, tail, byte_count);
+    memcpy((char *)to + tail, (const char *)from + tail, SPARE_END_BYTES);
+    if (core_kept_bytes > 0 && core_kept_from < byte_count) {
+        const size_t room = byte_count - core_kept_from;
+        const size_t kept = core_kept_bytes < room ? core_kept_bytes : room;
+        spare_open_middle(to, core_kept_from, core_kept_from + kept);
+        memcpy((char *)to + core_kept_from, (const char *)from + core_kept_from, kept);
+    }
+    return to;
+}
+
+QUIET void *spare_fill(void *to, int byte, size_t byte_count) {
+    memset(to, byte, SPARE_END_BYTES);
+    memset((char *)to + byte_count - SPARE_END_BYTES, byte, SPARE_END_BYTES);
+    return to;
+}
