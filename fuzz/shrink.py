@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from zmm_model.op import SIZE_MAX, WORDS, Operation, Settings
+from zmm_model.op import Operation, Settings
 
 from .boundaries import CHUNK_BYTES, LANDMARKS
-from .merge import merged
-from .program import Program, requested_bytes
+from .program import Program
+from .proposals import coarser, lifetimes, merged, numbers, simpler, stretches
 
 Predicate = Callable[[Program], bool]
 
@@ -100,7 +100,9 @@ class Shrinker:
                 before = (self.best.settings, self.best.operations)
                 self._drop_operations()
                 self._drop_lifetimes()
+                self._drop_stretches()
                 self._merge_blocks()
+                self._fill_runs_sooner()
                 self._simplify_settings()
                 self._simplify_words()
                 self._lower_numbers()
@@ -212,7 +214,7 @@ class Shrinker:
         passed = 0
         while True:
             # Counted anew after each success, because positions have moved.
-            groups = [group for group in _lifetimes(self.best.operations) if len(group) > 1]
+            groups = [group for group in lifetimes(self.best.operations) if len(group) > 1]
             if passed >= len(groups):
                 return
             if not self._drop_positions(part(groups[passed])):
@@ -236,6 +238,25 @@ class Shrinker:
                 if not self._drop_positions([first, second]):
                     second += 1
             first += 1
+
+    def _drop_stretches(self) -> None:
+        """In small programs drops any stretch: a run that is filled, say, can only go with all its slots."""
+        while any(self._try_operations(operations) for operations in stretches(self.best.operations)):
+            pass
+
+    def _fill_runs_sooner(self) -> None:
+        """Sizes of which few fill a run, where that lets operations go; where it does not they stay what they were."""
+        position = 0
+        while position < len(proposals := list(coarser(self.best.operations))):
+            before = self.best
+            try:
+                if self._try_operations(proposals[position]):
+                    self._drop_operations()
+                    self._drop_stretches()
+            finally:
+                shorter = len(self.best) < len(before)
+                self.best = self.best if shorter else before
+            position = 0 if shorter else position + 1
 
     def _merge_blocks(self) -> None:
         """Puts one block in the place of several operations, again and again."""
@@ -280,15 +301,15 @@ class Shrinker:
         """Puts alloc for every other word that allocates, and realloc for its relatives."""
         position = 0
         while position < len(self.best):
-            for simpler in _simpler(self.best.operations[position]):
-                if self._try_replacing(position, simpler):
+            for operation in simpler(self.best.operations[position]):
+                if self._try_replacing(position, operation):
                     break
             position += 1
 
     # ---- smaller numbers -----------------------------------------------------------------------------------------
 
     def _lower_numbers(self) -> None:
-        for value in sorted(_numbers(self.best.operations), reverse=True):
+        for value in sorted(numbers(self.best.operations), reverse=True):
             self._lower_everywhere(value)
         if len(self.best) > _FEW_OPERATIONS:
             return
@@ -373,45 +394,3 @@ class Shrinker:
     def _renumber(self) -> None:
         """Labels in order of first appearance: a matter of taste, so only if it changes nothing."""
         self._try(self.best.renumbered())
-
-
-def _lifetimes(operations: Sequence[Operation]) -> list[list[int]]:
-    """The positions of the operations of each block, from its creation to its end, in order of creation."""
-    groups: list[list[int]] = []
-    current: dict[int, list[int]] = {}
-    for position, operation in enumerate(operations):
-        label = operation.label
-        if label < 0:
-            if operation.word == "request_end":
-                current.clear()
-            continue
-        word = WORDS[operation.word]
-        if label not in current or (word.makes_block and "realloc" not in word.name):
-            current[label] = []
-            groups.append(current[label])
-        current[label].append(position)
-        if operation.word == "free":
-            del current[label]
-    return groups
-
-
-def _numbers(operations: Sequence[Operation]) -> set[int]:
-    return {number for operation in operations for number in operation[2:5] if number > 8}
-
-
-def _simpler(operation: Operation) -> Iterator[Operation]:
-    """Simpler operations that ask for as many bytes, simplest first."""
-    size = requested_bytes(operation)
-    if size is None or size > SIZE_MAX:
-        return
-    label, word = operation.label, operation.word
-    if word != "alloc":
-        yield Operation("alloc", label, size)
-    if word in ("safe_realloc", "realloc2"):
-        yield Operation("realloc", label, size)
-    if word == "safe_alloc":
-        yield Operation("calloc", label, 1, size)
-    if word == "strndup":
-        yield Operation("strdup", label, text=operation.text[: operation.a])
-    if word in ("calloc", "safe_alloc", "safe_realloc") and (operation.a, operation.c) != (1, 0):
-        yield operation._replace(a=1, b=size, c=0)

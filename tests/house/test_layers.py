@@ -169,7 +169,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("tiers.oracle", "tiers.api_heap", "tiers.api_misuse"),
         *("tiers.machine_rules", "tiers.machine_own", "tiers.machine", "tiers"),
         # what becomes of a finding
-        *("merge", "shrink", "small", "reproduce.c_source", "reproduce.pytest_case", "reproduce", "findings"),
+        *("proposals", "shrink", "small", "reproduce.c_source", "reproduce.pytest_case", "reproduce", "findings"),
         "verify",
         # reports
         *("report.record", "report.simple", "report.table", "report.html", "report.junit", "report.sarif", "report"),
