@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from ..mutate.campaign import Plan, digest_of, run_campaign, sample
 from ..mutate.core_lab import CoreLab, core_files
 from ..mutate.core_tiers import TIERS as CORE_TIERS
 from ..mutate.deck import SoundCoreError
-from ..mutate.detection import measure_detection
+from ..mutate.detection import Runs, detection_board, measure_detection, stratified
 from ..mutate.html import to_html
 from ..mutate.mutant import API, CORE, MODEL, TOWERS, Mutant, find_root
 from ..mutate.py_operators import python_mutants
@@ -33,6 +32,7 @@ from ..mutate.record import (
     SURVIVED,
     AblationRow,
     DetectionRow,
+    DetectionRun,
     MutantRow,
     MutateRecord,
     TowerBoard,
@@ -51,6 +51,7 @@ from .output import check_directory, check_writable, make_console, say_error, wr
 from .verify import signals
 
 SAMPLE = 200
+SEEDS_SAMPLE = 20
 LEVELS = ("fast", "release", "hardened", "debug")
 ALL_TIERS = tuple(dict.fromkeys((*CORE_TIERS, *PYTHON_TIERS[MODEL], *PYTHON_TIERS[API])))
 
@@ -79,11 +80,17 @@ def command(
         list[str] | None, typer.Option("--mutant", metavar="KEY", help="only this one (repeatable)")
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="measure detection with N seeds", min=0)] = 0,
+    seeds_sample: Annotated[
+        int, typer.Option("--seeds-sample", metavar="N", help="mutants of the core under --seeds", min=1)
+    ] = SEEDS_SAMPLE,
     ablation: Annotated[bool, typer.Option("--ablation", help="also the table of what only one rule sees")] = False,
     survivors: Annotated[Path, typer.Option("--survivors", metavar="FILE", help="known survivors")] = FILE,
     source: Annotated[Path | None, typer.Option("--source", metavar="DIR", help="the tree to mutate")] = None,
     json: options.Json = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="write one HTML page")] = None,
+    remark: Annotated[
+        str, typer.Option("--remark", metavar="TEXT", help="the circumstances, for the page", show_default=False)
+    ] = "",
     page: Annotated[
         Path | None, typer.Option("--page", metavar="FILE", help="write a Markdown page from the JSON of --from")
     ] = None,
@@ -130,7 +137,7 @@ def command(
     with tempfile.TemporaryDirectory(prefix="zmm-mutate-") as folder, signals():
         try:
             for name in towers:
-                run.tower(name, Path(folder), seeds)
+                run.tower(name, Path(folder), seeds, seeds_sample)
             if ablation:
                 run.say("ablation: one rule after the other is switched off ...")
                 run.ablation = make_ablation(root, Path(folder) / "ablation", level, run.rows)
@@ -139,7 +146,7 @@ def command(
         except (KeyboardInterrupt, Interrupted) as error:
             interrupted = error.signal_name if isinstance(error, Interrupted) else "SIGINT"
             say_error(f"interrupted by {interrupted}; the results so far are reported as they are")
-    record = run.record(interrupted, time.monotonic() - begin)
+    record = run.record(interrupted, time.monotonic() - begin, remark)
     if quiet:
         console.print(f"zmm mutate: {record.status}", markup=False)
     else:
@@ -183,7 +190,7 @@ class Run:
         if not self.quiet:
             self.console.print(line, markup=False, soft_wrap=True)
 
-    def tower(self, tower: str, folder: Path, seeds: int) -> None:
+    def tower(self, tower: str, folder: Path, seeds: int, seeds_sample: int) -> None:
         """Makes and tries the mutants of a tower."""
         files = core_files(self.root) if tower == CORE else python_files(self.root, tower)
         mutants = sample(self._mutants(tower, files), self.seed)
@@ -208,7 +215,8 @@ class Run:
                 rows = rows or list(state.rows.values())
                 self._close(tower, len(mutants), rows)
             if seeds and isinstance(lab, CoreLab):
-                self._detect(lab, mutants, rows, seeds)
+                header = Header(digest_of(files), name, self.seed)
+                self._detect(lab, mutants, stratified(rows, seeds_sample), seeds, Runs(self.resume, header))
 
     def _mutants(self, tower: str, files: Mapping[str, str]) -> list[Mutant]:
         if tower == CORE:
@@ -247,16 +255,22 @@ class Run:
         enough = board.unique >= wanted or board.tried >= made
         self.complete = self.complete and (enough or bool(self.plan.only))
 
-    def _detect(self, lab: CoreLab, mutants: list[Mutant], rows: list[MutantRow], seeds: int) -> None:
-        found = {row.key for row in rows if row.tier == "lockstep" and row.status == KILLED and row.operations > 100}
-        chosen = [mutant for mutant in mutants if mutant.key in found]
-        random.Random(self.seed).shuffle(chosen)
-        for one in measure_detection(lab, chosen[:20], seeds, self.plan.budget_seconds):
-            self.detection.append(one)
-            if time.monotonic() > self.plan.deadline:
-                break
+    def _detect(self, lab: CoreLab, mutants: list[Mutant], keys: list[str], seeds: int, runs: Runs) -> None:
+        by_key = {mutant.key: mutant for mutant in mutants}
+        chosen = [by_key[key] for key in keys]
+        self.say(f"core: {len(chosen)} mutants under {seeds} seeds, {self.plan.budget_seconds:.0f} s each ...")
 
-    def record(self, interrupted: str, seconds: float) -> MutateRecord:
+        def observe(mutant: Mutant, run: DetectionRun) -> None:
+            if time.monotonic() - self._show > 10:
+                self._show = time.monotonic()
+                self.say(f"core: seed {run.seed}, {mutant.key}: {run.tier or 'not found'} after {run.seconds:.2f} s")
+
+        self.detection += measure_detection(
+            lab, chosen, seeds, self.plan.budget_seconds, runs, deadline=self.plan.deadline, observe=observe
+        )
+        self.complete = self.complete and all(row.seeds == seeds for row in self.detection)
+
+    def record(self, interrupted: str, seconds: float, remark: str = "") -> MutateRecord:
         """The record of what was found out."""
         survivors = [row for row in self.rows if row.status == SURVIVED]
         unexplained = [row for row in survivors if row.key not in self.known]
@@ -278,8 +292,10 @@ class Run:
             schema=1, status=status, reason=reason, version=VERSION, level=self.level, seed=self.seed,
             seconds=round(seconds, 1), budget_seconds=self.plan.budget_seconds, towers=self.boards,
             survivors=survivors, detection=self.detection, ablation=self.ablation, mutants=self.rows,
-            environment={"cpus": str(os.cpu_count() or 0), "jobs": str(self.plan.jobs),
+            environment={"date": time.strftime("%Y-%m-%d", time.gmtime()), "cpus": str(os.cpu_count() or 0),
+                         "jobs": str(self.plan.jobs),
                          "tiers": ",".join(self.tiers), "universalmutator": str(has_universalmutator()).lower()},
+            detection_board=detection_board(self.detection, self.plan.budget_seconds), remark=remark,
         )  # fmt: skip
 
 

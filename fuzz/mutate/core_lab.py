@@ -13,7 +13,7 @@ from typing import Self
 from ..errors import UserError
 from .build import Workshop
 from .campaign import Made, Verdict
-from .core_tiers import Arena, processor_seconds
+from .core_tiers import Arena, Death, processor_seconds
 from .mutant import Mutant
 
 
@@ -80,6 +80,13 @@ class CoreLab:
             self.make(made.mutant)
         death = self.arena.try_mutant(library, self._workshop(), made.mutant, budget_seconds)
         return Verdict(death.kill, death.seconds, death.operations)
+
+    def try_in(self, arena: Arena, mutant: Mutant, budget_seconds: float) -> Death:
+        """Gives a mutant to the tiers of another arena; its library stays for the next one."""
+        library = self.library_of(mutant)
+        if not library.exists():
+            self.make(mutant)
+        return arena.try_mutant(library, self._workshop(), mutant, budget_seconds)
 
     def discard(self, made: Made) -> None:
         """Removes a mutant's library."""

@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,9 @@ _FAULT_RUNS = 4
 _BATCHES_BEFORE_TRACES = 8
 
 
+Fixed = dict[tuple[str, str], tuple[Kill | None, float]]
+
+
 @dataclass(frozen=True, slots=True)
 class Death:
     """A mutant's end: how it was killed, or None when it survived; seconds and operations spent on it."""
@@ -80,6 +84,8 @@ class Arena:
         self.decks = Decks(self.sound, seed, frozenset(self.tiers))
         self._faults: list[tuple[Fault, str]] | None = None
         self._subject: Subject | None = None
+        # What tiers without a seed have said of mutants before, with the seconds that it took; None: it is not kept.
+        self._fixed: Fixed | None = None
         self.cases = case_names(root, level) if "cases" in self.tiers else []
 
     def prepare(self) -> None:
@@ -87,6 +93,20 @@ class Arena:
         self.decks.prepare()
         if "faults" in self.tiers:
             self._baseline()
+
+    def with_seed(self, seed: int, fixed: Fixed) -> Arena:
+        """
+        An arena with programs of another seed, whose decks are made when they are needed.
+
+        Args:
+            seed: of the programs.
+            fixed: shared by the arenas of all seeds: what the cases and the misuse catalogue say is asked once.
+        """
+        other = copy(self)
+        other.seed = seed
+        other.decks = Decks(self.sound, seed, frozenset(self.tiers))
+        other._fixed = fixed
+        return other
 
     def close(self) -> None:
         """Ends processes."""
@@ -101,9 +121,8 @@ class Arena:
         try:
             with Session(target, hang_seconds=HANG_SECONDS) as session:
                 for kind, attempt in self._attempts(session, target, library, workshop, mutant, clock):
-                    begin = processor_seconds(session)
-                    kill, count = attempt()
-                    clock.count(kind, processor_seconds(session) - begin)
+                    kill, count, seconds = self._timed(kind, mutant, attempt, session)
+                    clock.count(kind, seconds)
                     if kill is not None and kill.rule == "HANG" and kind not in ("cases", "faults"):
                         kill = self._still_hangs(kill, target)
                     if kill is not None:
@@ -116,6 +135,20 @@ class Arena:
             # The library could not even be loaded, or not again.
             kill = Kill("lockstep" if "lockstep" in self.tiers else self.tiers[0], "START", str(error), operations)
         return Death(kill, max(clock.spent, 0.0), operations, clock.by_tier)
+
+    def _timed(
+        self, kind: str, mutant: Mutant, attempt: Callable[[], tuple[Kill | None, int]], session: Session
+    ) -> tuple[Kill | None, int, float]:
+        """What came of an attempt, and the processor time that it took, now or when it was made first."""
+        kept = self._fixed if kind in ("cases", "faults") else None
+        if kept is not None and (known := kept.get((kind, mutant.key))) is not None:
+            return known[0], 0, known[1]
+        begin = processor_seconds(session)
+        kill, count = attempt()
+        seconds = processor_seconds(session) - begin
+        if kept is not None:
+            kept[kind, mutant.key] = kill, seconds
+        return kill, count, seconds
 
     def _still_hangs(self, kill: Kill, target: Target) -> Kill | None:
         """A hang, if it is one with four times the patience too: the machine may have been busy."""

@@ -1,67 +1,186 @@
-"""How soon generated programs find a mutant: the same mutant under programs of many seeds."""
+"""How soon mutants are found: a sample of them under the tiers with programs of many seeds, and the bands over them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ..session import Session
-from ..targets import TargetError
-from .core_decks import Decks
+import msgspec
+
+from ..errors import UserError, explain_os_error
 from .core_lab import CoreLab
-from .core_tiers import HANG_SECONDS, processor_seconds
-from .deck import hold
+from .core_tiers import Fixed
 from .mutant import Mutant
-from .record import DetectionRow
+from .record import (
+    BUDGETS,
+    KILLED,
+    SURVIVED,
+    BandRow,
+    DetectionBoard,
+    DetectionRow,
+    DetectionRun,
+    MutantRow,
+)
+from .state import Header
 from .statistics import band
+
+# Seeds of a detection are others than those of the run that chose its mutants.
+_FIRST_SEED = 1000
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A run as it is kept: of which mutant, with which budget."""
+
+    key: str
+    budget_seconds: float
+    run: DetectionRun
+
+
+class Runs:
+    """
+    What is known of mutants under seeds, kept in a file as it comes (in memory only without a folder).
+
+    Args:
+        folder: made when missing.
+        header: runs of another header are not taken over.
+    """
+
+    def __init__(self, folder: Path | None, header: Header) -> None:
+        self.known: dict[tuple[str, float, int], DetectionRun] = {}
+        self._path = folder / f"detection-{header.level}.jsonl" if folder is not None else None
+        if self._path is None:
+            return
+        try:
+            lines = self._path.read_bytes().splitlines() if self._path.exists() else []
+            if lines and lines[0] == msgspec.json.encode(header):
+                self._take_over(lines[1:])
+            else:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._path.write_bytes(msgspec.json.encode(header) + b"\n")
+        except OSError as error:
+            raise UserError(explain_os_error(error, f"write {self._path}")) from None
+
+    def _take_over(self, lines: Sequence[bytes]) -> None:
+        for line in lines:
+            try:
+                one = msgspec.json.decode(line, type=Known)
+            except msgspec.DecodeError:
+                continue  # the line that was being written when the process died
+            self.known[one.key, one.budget_seconds, one.run.seed] = one.run
+
+    def add(self, one: Known) -> None:
+        """
+        Keeps a run.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        self.known[one.key, one.budget_seconds, one.run.seed] = one.run
+        if self._path is not None:
+            try:
+                with self._path.open("ab") as stream:
+                    stream.write(msgspec.json.encode(one) + b"\n")
+            except OSError as error:
+                raise UserError(explain_os_error(error, f"write {self._path}")) from None
+
+
+def stratified(rows: Sequence[MutantRow], count: int) -> list[str]:
+    """
+    The keys of a sample in which every file and kind of change has its share of the rows that were judged.
+
+    Rows ordered by file and kind are taken at equal distances.
+    """
+    judged = [row for row in rows if row.status in (KILLED, SURVIVED)]
+    judged.sort(key=lambda row: (row.file, row.operator, row.key))
+    count = min(count, len(judged))
+    return [judged[(2 * index + 1) * len(judged) // (2 * count)].key for index in range(count)]
 
 
 def measure_detection(
-    lab: CoreLab, mutants: Sequence[Mutant], seeds: int, budget_seconds: float
-) -> Iterator[DetectionRow]:
+    lab: CoreLab,
+    mutants: Sequence[Mutant],
+    seeds: int,
+    budget_seconds: float,
+    runs: Runs,
+    *,
+    deadline: float = float("inf"),
+    observe: Callable[[Mutant, DetectionRun], None] = lambda _mutant, _run: None,
+) -> list[DetectionRow]:
     """
-    For each mutant the operations and the processor seconds until generated programs of each seed find it.
+    Each mutant under the tiers with programs of each seed; what is known already is not done again.
 
     Args:
         lab: compiles the mutants.
-        mutants: that some generated program found before.
-        seeds: how many; one that does not find a mutant within the budget has no part in its band.
-        budget_seconds: for one mutant and one seed.
+        mutants: the sample.
+        seeds: how many; the sample is gone through with one after the other, so that an early end leaves whole seeds.
+        budget_seconds: of the processor, for one mutant and one seed.
+        runs: what is known; every run is added.
+        deadline: of the clock; no run is begun after it.
+        observe: is told of each new run.
     """
-    sound = lab.arena.sound
-    decks = [Decks(sound, 1000 + seed, frozenset({"lockstep"})) for seed in range(seeds)]
-    try:
-        for mutant in mutants:
-            made = lab.make(mutant)
-            if not made.digest:
-                continue
-            library = lab.library_of(mutant)
-            found = [_one(library, deck, lab, budget_seconds) for deck in decks]
-            lab.discard(made)
-            hits = [one for one in found if one is not None]
-            operations, seconds = band([one[0] for one in hits]), band([one[1] for one in hits])
-            yield DetectionRow(mutant.key, mutant.story(), seeds, len(hits), *operations, *seconds)
-    finally:
-        for deck in decks:
-            deck.close()
+    fixed: Fixed = {}
+    for seed in range(_FIRST_SEED, _FIRST_SEED + seeds):
+        wanted = [mutant for mutant in mutants if (mutant.key, budget_seconds, seed) not in runs.known]
+        if not wanted or time.monotonic() > deadline:
+            continue
+        arena = lab.arena.with_seed(seed, fixed)
+        try:
+            for mutant in wanted:
+                if time.monotonic() > deadline:
+                    break
+                death = lab.try_in(arena, mutant, budget_seconds)
+                tier = death.kill.tier if death.kill is not None and death.seconds <= budget_seconds else ""
+                run = DetectionRun(seed, tier, death.operations, round(death.seconds, 3))
+                runs.add(Known(mutant.key, budget_seconds, run))
+                observe(mutant, run)
+        finally:
+            arena.close()
+    return list(_rows(mutants, seeds, budget_seconds, runs.known))
 
 
-def _one(library: Path, decks: Decks, lab: CoreLab, budget_seconds: float) -> tuple[float, float] | None:
-    target = replace(lab.arena.sound, name=f"zmm:{library}", library=str(library))
-    operations = 0
-    spent = 0.0
-    try:
-        with Session(target, hang_seconds=HANG_SECONDS) as session:
-            for deck in decks:
-                begin = processor_seconds(session)
-                kill = hold(deck, session, target, explain=False)
-                spent += processor_seconds(session) - begin
-                if kill is not None:
-                    return operations + kill.operations, spent
-                operations += deck.operations
-                if spent >= budget_seconds:
-                    return None
-    except TargetError:
-        return float(operations), spent
-    return None
+def _rows(
+    mutants: Sequence[Mutant], seeds: int, budget_seconds: float, known: Mapping[tuple[str, float, int], DetectionRun]
+) -> Iterator[DetectionRow]:
+    for mutant in mutants:
+        keys = [(mutant.key, budget_seconds, seed) for seed in range(_FIRST_SEED, _FIRST_SEED + seeds)]
+        runs = tuple(known[key] for key in keys if key in known)
+        hits = [run for run in runs if run.tier]
+        if runs:
+            operations, seconds = band([run.operations for run in hits]), band([run.seconds for run in hits])
+            yield DetectionRow(mutant.key, mutant.story(), len(runs), len(hits), *operations, *seconds, runs)
+
+
+def detection_board(rows: Sequence[DetectionRow], budget_seconds: float) -> DetectionBoard | None:
+    """The bands over the seeds with which every mutant of the sample was tried; None without such a seed."""
+    if not rows:
+        return None
+    by_seed = [{run.seed: run for run in row.runs} for row in rows]
+    seeds = sorted(set.intersection(*(set(one) for one in by_seed)))
+    if not seeds:
+        return None
+    tiers = list(dict.fromkeys(run.tier for row in rows for run in row.runs if run.tier))
+    rates = []
+    for seconds in BUDGETS:
+        if seconds > budget_seconds * 1.01:
+            continue
+        for what in ("all", *tiers):
+            shares = [
+                sum(
+                    bool(one[seed].tier) and what in ("all", one[seed].tier) and one[seed].seconds <= seconds
+                    for one in by_seed
+                )
+                / len(rows)
+                for seed in seeds
+            ]
+            rates.append(BandRow(what, seconds, *band(shares)))
+    hits = [one[seed] for one in by_seed for seed in seeds if one[seed].tier]
+    programs = [run.operations for run in hits if run.operations]
+    return DetectionBoard(
+        len(rows),
+        len(seeds),
+        budget_seconds,
+        rates,
+        BandRow("operations", 0.0, *band(programs)),
+        BandRow("seconds", 0.0, *band([run.seconds for run in hits])),
+    )

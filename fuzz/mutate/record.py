@@ -55,7 +55,8 @@ class TowerBoard(msgspec.Struct, frozen=True):
     """
     The figures of one tower. ``rate`` is killed of those not known to be equivalent, with its 95 % interval.
 
-    ``by_tier`` counts the tier that killed first, ``by_operator`` is (killed, not equivalent).
+    ``by_tier`` counts the tier that killed first, ``by_tier_budget`` those of its kills that took no longer than each
+    budget of ``by_budget``; ``by_operator`` is (killed, not equivalent).
     """
 
     tower: str
@@ -78,10 +79,24 @@ class TowerBoard(msgspec.Struct, frozen=True):
     median_seconds: float
     seconds_95: float
     build_seconds: float
+    by_tier_budget: dict[str, list[int]] = {}
+
+
+class DetectionRun(msgspec.Struct, frozen=True):
+    """One mutant under programs of one seed: the tier that killed it (empty: none within the budget), and how soon."""
+
+    seed: int
+    tier: str
+    operations: int
+    seconds: float
 
 
 class DetectionRow(msgspec.Struct, frozen=True):
-    """How long generated programs need to find one mutant, over several seeds: medians and 90 % bands."""
+    """
+    How long the tiers need to find one mutant, over several seeds: medians and 90 % bands of the seeds that found it.
+
+    ``operations`` are those performed before it, 0 where a tier without any has killed it with every seed.
+    """
 
     key: str
     story: str
@@ -93,6 +108,33 @@ class DetectionRow(msgspec.Struct, frozen=True):
     seconds_low: float
     seconds_median: float
     seconds_high: float
+    runs: tuple[DetectionRun, ...] = ()
+
+
+class BandRow(msgspec.Struct, frozen=True):
+    """What came of each seed of a sample: median, and the bounds between which 90 % of the seeds lie."""
+
+    what: str
+    seconds: float
+    low: float
+    median: float
+    high: float
+
+
+class DetectionBoard(msgspec.Struct, frozen=True):
+    """
+    A sample of mutants under the tiers with several seeds.
+
+    ``rates`` are the shares killed within each budget, by any tier (``what`` is "all") and by each one first.
+    ``operations`` and ``seconds`` are of all kills of all seeds.
+    """
+
+    mutants: int
+    seeds: int
+    budget_seconds: float
+    rates: list[BandRow]
+    operations: BandRow
+    seconds: BandRow
 
 
 class AblationRow(msgspec.Struct, frozen=True):
@@ -126,6 +168,8 @@ class MutateRecord(msgspec.Struct, frozen=True, omit_defaults=False):
     ablation: list[AblationRow]
     mutants: list[MutantRow]
     environment: dict[str, str]
+    detection_board: DetectionBoard | None = None
+    remark: str = ""
 
 
 def make_board(tower: str, made: int, rows: list[MutantRow], budget_seconds: float, gaps: set[str]) -> TowerBoard:
@@ -147,8 +191,12 @@ def make_board(tower: str, made: int, rows: list[MutantRow], budget_seconds: flo
         hit, of = operators.get(row.operator, (0, 0))
         operators[row.operator] = (hit + (row.status == KILLED), of + 1)
     tiers: dict[str, int] = {}
+    within: dict[str, list[int]] = {}
     for row in killed:
         tiers[row.tier] = tiers.get(row.tier, 0) + 1
+        counts = within.setdefault(row.tier, [0] * len(budgets))
+        for index, one_budget in enumerate(budgets):
+            counts[index] += row.seconds <= one_budget.seconds
     times = sorted(row.seconds for row in killed)
     builds = [row.build_seconds for row in judged]
     explained = sum(row.key in gaps for row in judged if row.status == SURVIVED)
@@ -156,7 +204,7 @@ def make_board(tower: str, made: int, rows: list[MutantRow], budget_seconds: flo
         tower, made, len(rows), count[INVALID], count[EQUAL], count[DUPLICATE], len(judged) + count[KNOWN],
         len(killed), count[KNOWN], explained, count[SURVIVED] - explained, whole.rate, whole.low, whole.high, tiers,
         budgets, dict(sorted(operators.items())), _quantile(times, 0.5), _quantile(times, 0.95),
-        sum(builds) / len(builds) if builds else 0.0,
+        sum(builds) / len(builds) if builds else 0.0, within,
     )  # fmt: skip
 
 

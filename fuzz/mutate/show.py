@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from .record import KILLED, MutantRow, MutateRecord, TowerBoard
+from .record import KILLED, DetectionBoard, MutantRow, MutateRecord, TowerBoard
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 _HEADS = ("tower", "mutants", "killed", "equivalent", "gaps", "unexplained", "kill rate", "95 % interval", "median s")
@@ -22,6 +22,9 @@ def print_board(record: MutateRecord, console: Console) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     for row in record.survivors:
         console.print(survivor_line(row), markup=False, highlight=False, soft_wrap=True)
+    if record.detection_board is not None:
+        for line in band_lines(record.detection_board):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     for one in record.detection:
         line = (
             f"{one.key}: found with {one.found} of {one.seeds} seeds, after {one.operations_median:,.0f} operations "
@@ -66,9 +69,25 @@ def tower_lines(tower: TowerBoard, *, with_head: bool = True) -> Iterator[str]:
     )
     share = {name: count / max(1, tower.killed) for name, count in tower.by_tier.items()}
     yield "  killed by " + ", ".join(f"{name} {tower.by_tier[name]:,} ({share[name]:.0%})" for name in tower.by_tier)
+    for name, counts in tower.by_tier_budget.items():
+        within = ", ".join(
+            f"{count:,} within {one.seconds:.0f} s" for count, one in zip(counts, tower.by_budget, strict=True)
+        )
+        yield f"    {name}: {within}"
     for one in tower.by_budget:
         bounds = f"{one.low:.1%} to {one.high:.1%}"
         yield f"  within {one.seconds:.0f} s: {one.killed:,} of {one.of:,}, {one.rate:.1%} ({bounds})"
+
+
+def band_lines(board: DetectionBoard) -> Iterator[str]:
+    """What came of all seeds together, as lines."""
+    yield f"{board.mutants} mutants under {board.seeds} seeds; medians, and 5 % to 95 % of the seeds"
+    for one in board.rates:
+        by = "" if one.what == "all" else f" by {one.what}"
+        yield f"  killed{by} within {one.seconds:.0f} s: {one.median:.1%} ({one.low:.1%} to {one.high:.1%})"
+    operations, seconds = board.operations, board.seconds
+    yield f"  operations to a kill: {operations.median:,.0f} ({operations.low:,.0f} to {operations.high:,.0f})"
+    yield f"  seconds to a kill: {seconds.median:.2f} ({seconds.low:.2f} to {seconds.high:.2f})"
 
 
 def survivor_line(row: MutantRow) -> str:
@@ -130,7 +149,12 @@ def _run_section(record: MutateRecord) -> list[str]:
             f"do not compile, {tower.equal:,} change nothing, {tower.duplicate:,} are the same as another. Of the "
             f"{tower.unique:,} others {tower.equivalent:,} are known to be equivalent; "
             f"{record.budget_seconds:.0f} s each.",
-            *([f"\n{record.reason}"] if record.reason else []),
+            f"Measured {record.environment.get('date', 'on a day unknown')}.",
+            *(
+                [f"\n{' '.join(filter(None, (record.remark, record.reason and f'({record.reason})')))}"]
+                if record.remark or record.reason
+                else []
+            ),
             "",
             "| budget | killed | rate | 95 % interval |",
             "| ---: | ---: | ---: | --- |",
@@ -139,9 +163,12 @@ def _run_section(record: MutateRecord) -> list[str]:
             f"| {one.seconds:.0f} s | {one.killed} of {one.of} | {one.rate:.1%} | {one.low:.1%} to {one.high:.1%} |"
             for one in tower.by_budget
         ]
-        parts += ["", "| tier that killed first | mutants | share |", "| --- | ---: | ---: |"]
+        heads = "".join(f" within {one.seconds:.0f} s |" for one in tower.by_budget)
+        parts += ["", f"| tier that killed first | mutants | share |{heads}", "| --- | ---: | ---: |"]
+        parts[-1] += " ---: |" * len(tower.by_budget)
         parts += [
             f"| {name} | {count} | {count / max(1, tower.killed):.1%} |"
+            + "".join(f" {within} |" for within in tower.by_tier_budget.get(name, ()))
             for name, count in sorted(tower.by_tier.items(), key=lambda item: -item[1])
         ]
         parts += ["", "| kind of change | killed | of |", "| --- | ---: | ---: |"]
@@ -154,20 +181,42 @@ def _run_section(record: MutateRecord) -> list[str]:
 
 
 def _detection_section(records: list[MutateRecord]) -> list[str]:
-    if not records:
-        return []
-    parts = [
-        "\n## How soon\n",
-        "Generated programs alone, with so many seeds; medians, and 5 % to 95 % of the seeds.\n",
-    ]
-    parts += ["| mutant | found | operations | band | seconds | band |", "| --- | ---: | ---: | --- | ---: | --- |"]
-    parts += [
-        f"| `{one.key}` {_cell(one.story)} | {one.found} of {one.seeds} | {one.operations_median:,.0f} | "
-        f"{one.operations_low:,.0f} to {one.operations_high:,.0f} | {one.seconds_median:.2f} | "
-        f"{one.seconds_low:.2f} to {one.seconds_high:.2f} |"
-        for record in records
-        for one in record.detection
-    ]
+    parts: list[str] = []
+    for record in records:
+        board = record.detection_board
+        parts.append("\n## How soon, over many seeds\n")
+        if board is not None:
+            parts.append(
+                f"{board.mutants} mutants of those above, every file and kind of change with its share, each under the "
+                f"tiers with programs of {board.seeds} other seeds, {board.budget_seconds:.0f} s each "
+                f"({record.environment.get('date', '')}). Medians, and 5 % to 95 % of the seeds; what the cases and "
+                "the misuse catalogue say does not depend on a seed.\n"
+            )
+            parts += [
+                "| budget | killed by | of the mutants | 5 % to 95 % of the seeds |",
+                "| ---: | --- | ---: | --- |",
+            ]
+            parts += [
+                f"| {one.seconds:.0f} s | {'any tier' if one.what == 'all' else one.what} | {one.median:.1%} | "
+                f"{one.low:.1%} to {one.high:.1%} |"
+                for one in board.rates
+            ]
+            operations, seconds = board.operations, board.seconds
+            parts.append(
+                f"\nUp to a kill {operations.median:,.0f} operations are performed ({operations.low:,.0f} to "
+                f"{operations.high:,.0f}), in {seconds.median:.2f} s ({seconds.low:.2f} to {seconds.high:.2f}); "
+                "medians, and 5 % to 95 % of all kills of all seeds.\n"
+            )
+        parts += [
+            "| mutant | killed | operations | band | seconds | band |",
+            "| --- | ---: | ---: | --- | ---: | --- |",
+        ]
+        parts += [
+            f"| `{one.key}` {_cell(one.story)} | {one.found} of {one.seeds} | {one.operations_median:,.0f} | "
+            f"{one.operations_low:,.0f} to {one.operations_high:,.0f} | {one.seconds_median:.2f} | "
+            f"{one.seconds_low:.2f} to {one.seconds_high:.2f} |"
+            for one in record.detection
+        ]
     return parts
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from zmm_fuzz import session as session_module
 from zmm_fuzz import wire
-from zmm_model import outcome
+from zmm_model import outcome, storage
 from zmm_model.op import CLOSE_CODE, OPEN_CODE, WORDS, Operation, Settings
 from zmm_model.outcome import Row
 
@@ -142,6 +142,7 @@ def test_the_bounds_are_those_of_c() -> None:
         match = re.search(rf"{name} = (\d+)", text)
         assert match is not None
         assert int(match[1]) == getattr(wire, name)
+    assert wire.STORAGE_LIVE_MAX == storage.LIVE_MAPPINGS_MAX
     assert "LABELS_MAX = 1 << 24" in text
     assert wire.LABELS_MAX == 1 << 24
     assert "STORAGE_BYTES_MAX ((uint64_t)8 << 30)" in text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from zmm_model.op import Settings
 from zmm_model.outcome import DONE, REFUSED_LIMIT, REFUSED_SYSTEM
+from zmm_model.storage import Storage
 
 from tests.model.conftest import CHUNK, MIB, PAGE, Driven, Make
 
@@ -253,3 +255,15 @@ def test_huge_blocks_are_listed_newest_first(make: Make) -> None:
     assert [huge.mapping for huge in heap.heap.image().huge] == [3, 2, 1]
     heap.free(1)
     assert [huge.mapping for huge in heap.heap.image().huge] == [3, 1]
+
+
+# ---- the driver's storage --------------------------------------------------------------------------------------------
+
+
+def test_the_storage_has_6144_mappings_at_a_time() -> None:
+    """One more is refused, until one of them is given back."""
+    storage = Storage(Settings())
+    numbers = [storage.alloc(CHUNK) for _ in range(6145)]
+    assert numbers == [*range(6144), -1]
+    storage.free(7)
+    assert [storage.alloc(CHUNK), storage.alloc(CHUNK)] == [6144, -1]

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from zmm_fuzz.mutate.detection import Known, Runs, detection_board, stratified
 from zmm_fuzz.mutate.html import to_html
 from zmm_fuzz.mutate.record import (
     AblationRow,
     DetectionRow,
+    DetectionRun,
     MutantRow,
     MutateRecord,
     decode,
@@ -19,6 +21,7 @@ from zmm_fuzz.mutate.record import (
     make_board,
 )
 from zmm_fuzz.mutate.show import to_markdown, tower_lines
+from zmm_fuzz.mutate.state import Header
 
 
 def zmm(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -63,12 +66,23 @@ def record() -> MutateRecord:
         row(5, "invalid"),
     ]
     board = make_board("core", 100, rows, 60.0, set())
+    detection = [
+        seen("key1", ("lockstep", 40, 0.5), ("lockstep", 90, 12.0)),
+        seen("key2", ("cases", 0, 2.0), ("", 900, 60.0)),
+    ]
     return MutateRecord(
         1, "fail", "1 survivors without a reason", "1.0", "release", 0, 100.0, 60.0, [board], [rows[2]],
-        [DetectionRow("key1", "a story", 20, 19, 10, 40, 90, 0.1, 0.5, 0.9)],
+        detection,
         [AblationRow("ABS-1", "A sentence.", "a slip", "rule"), AblationRow("USE-9", "Another.", "", "invariant")],
-        rows, {"jobs": "1"},
+        rows, {"jobs": "1", "date": "2026-01-31"}, detection_board(detection, 60.0), "On a busy machine.",
     )  # fmt: skip
+
+
+def seen(key: str, *runs: tuple[str, int, float]) -> DetectionRow:
+    """A mutant under seeds from 1000 on: tier, operations and seconds of each."""
+    made = tuple(DetectionRun(1000 + index, *run) for index, run in enumerate(runs))
+    found = sum(bool(run.tier) for run in made)
+    return DetectionRow(key, "a story", len(made), found, 10, 40, 90, 0.1, 0.5, 0.9, made)
 
 
 def test_board_counts_by_budget_and_tier() -> None:
@@ -78,6 +92,58 @@ def test_board_counts_by_budget_and_tier() -> None:
     assert (board.unique, board.killed, board.equivalent, board.unexplained, board.invalid) == (4, 2, 1, 1, 1)
     assert board.by_operator == {"bound": (2, 3)}
     assert any("within 60 s: 2 of 3, 66.7 %" in line.replace("66.7%", "66.7 %") for line in tower_lines(board))
+
+
+def test_tiers_are_counted_by_budget() -> None:
+    """A tier's kills, and those of them that took no longer than each budget."""
+    assert record().towers[0].by_tier_budget == {"lockstep": [1, 1], "cases": [0, 1]}
+
+
+def test_bands_are_over_seeds() -> None:
+    """The share of the sample that each seed kills within a budget, by any tier and by each; kills late are none."""
+    board = record().detection_board
+    assert board is not None
+    assert (board.mutants, board.seeds) == (2, 2)
+    rates = {(one.what, one.seconds): (round(one.low, 3), one.median, round(one.high, 3)) for one in board.rates}
+    assert rates["all", 10.0] == (0.05, 0.5, 0.95)  # both with the first seed, none with the second
+    assert rates["all", 60.0] == (0.525, 0.75, 0.975)
+    assert rates["lockstep", 60.0] == (0.5, 0.5, 0.5)
+    assert rates["cases", 10.0] == (0.025, 0.25, 0.475)
+    assert board.operations.median == 65
+    assert board.seconds.median == 2.0
+
+
+def test_only_seeds_that_tried_every_mutant_make_a_band() -> None:
+    """A run that ended in the middle of a seed has no band that is better or worse than the sample."""
+    board = detection_board([seen("a", ("cases", 0, 1.0), ("cases", 0, 1.0)), seen("b", ("cases", 0, 1.0))], 60.0)
+    assert board is not None
+    assert board.seeds == 1
+    assert detection_board([], 60.0) is None
+
+
+def test_sample_for_seeds_has_every_file_with_its_share() -> None:
+    """Of forty mutants of one file and ten of another a tenth each; those that nobody judges are left out."""
+    rows = [
+        msgspec.structs.replace(row(number, "killed"), file="a.c" if number < 40 else "b.c") for number in range(50)
+    ]
+    rows += [row(number, "equivalent") for number in range(50, 90)]
+    chosen = stratified(rows, 5)
+    assert len(set(chosen)) == 5
+    assert sum(int(key.removeprefix("key")) >= 40 for key in chosen) == 1
+    assert stratified(rows, 5) == chosen
+    assert len(stratified(rows, 500)) == 50
+    assert stratified([], 5) == []
+
+
+def test_runs_under_seeds_are_kept(tmp_path: Path) -> None:
+    """They are there for the same sources, cut lines are done again, and those of other sources are thrown away."""
+    header = Header("sources", "release", 0)
+    runs = Runs(tmp_path, header)
+    runs.add(Known("key1", 60.0, DetectionRun(1000, "cases", 0, 1.0)))
+    with (tmp_path / "detection-release.jsonl").open("ab") as file:
+        file.write(b'{"key":"cut')
+    assert list(Runs(tmp_path, header).known) == [("key1", 60.0, 1000)]
+    assert Runs(tmp_path, Header("others", "release", 0)).known == {}
 
 
 def test_record_survives_json() -> None:
@@ -91,7 +157,7 @@ def test_page_and_html_tell_the_same() -> None:
     """Rates, survivors, detection and the rule without a bug stand in both; code is quoted for tables."""
     page = to_markdown([record()], "zmm mutate")
     html = to_html(record()).decode()
-    for text in ("66.7", "key3", "a slip", "a story", "USE-9"):
+    for text in ("66.7", "key3", "a slip", "a story", "USE-9", "any tier", "52.5"):
         assert text in page
         assert text in html
     assert "| **none** |" in page

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from zmm_fuzz.mutate.build import Workshop
 from zmm_fuzz.mutate.core_lab import CoreLab, core_files
-from zmm_fuzz.mutate.core_tiers import case_names
-from zmm_fuzz.mutate.deck import SoundCoreError
+from zmm_fuzz.mutate.core_tiers import Arena, Fixed, case_names
+from zmm_fuzz.mutate.deck import Kill, SoundCoreError
+from zmm_fuzz.mutate.detection import Runs, measure_detection
 from zmm_fuzz.mutate.mutant import CORE, MODEL, Mutant, from_change
 from zmm_fuzz.mutate.python_lab import PythonLab, mutant_environment
+from zmm_fuzz.mutate.record import DetectionRun
+from zmm_fuzz.mutate.state import Header
 from zmm_fuzz.truth.patch import read_patch
 from zmm_fuzz.truth.plant import replace_once
 
@@ -71,6 +74,38 @@ def test_hang_is_a_kill_that_says_so(root: Path, lab: CoreLab, monkeypatch: pyte
     lab.discard(made)
     assert verdict.kill is not None
     assert verdict.kill.rule == "HANG"
+
+
+def test_a_mutant_is_tried_under_many_seeds(root: Path, lab: CoreLab, tmp_path: Path) -> None:
+    """The programs of each seed find it by themselves; what is known already is not done again."""
+    mutant = planted(root, "missed_peak")
+    runs = Runs(tmp_path, Header("sources", "release", 0))
+    told: list[DetectionRun] = []
+    (row,) = measure_detection(lab, [mutant], 2, 10.0, runs, observe=lambda _, run: told.append(run))
+    assert (row.seeds, row.found) == (2, 2)
+    assert [run.tier for run in told] == ["lockstep", "lockstep"]
+    assert len({run.operations for run in told}) == 2
+    assert measure_detection(lab, [mutant], 2, 10.0, runs, observe=lambda *_: pytest.fail("done again")) == [row]
+
+
+def test_what_has_no_seed_is_asked_once(root: Path, lab: CoreLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cases answer for all seeds, and the time that they took counts for each."""
+    asked: list[str] = []
+    killed = Kill("cases", "CASE-x", "", 0)
+    monkeypatch.setattr(lab.arena, "tiers", ("cases",))
+
+    def run_cases(*_: object) -> Kill:
+        asked.append("cases")
+        sum(range(3_000_000))  # takes some time
+        return killed
+
+    monkeypatch.setattr(Arena, "_run_cases", run_cases)
+    fixed: Fixed = {}
+    arenas = [lab.arena.with_seed(seed, fixed) for seed in (1, 2)]
+    deaths = [lab.try_in(arena, planted(root, "missed_peak"), 60.0) for arena in arenas]
+    assert asked == ["cases"]
+    assert [death.kill for death in deaths] == [killed, killed]
+    assert deaths[0].seconds == deaths[1].seconds > 0
 
 
 def test_core_as_it_is_survives_every_deck(lab: CoreLab) -> None:

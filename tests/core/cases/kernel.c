@@ -143,6 +143,24 @@ CASE(failed_commit_of_a_chunk_leaves_its_record) {
     ledger_expect_balanced(0);
 }
 
+/* The kernel is asked for a page of records once for all the huge blocks that it has room for. */
+CASE_AT_ALL_LEVELS(page_of_huge_records_is_filled_before_the_next) {
+    enum { HUGE_BYTES = 3 << 20 };
+    const uint32_t records = (uint32_t)((ZMM_PAGE_BYTES - sizeof(huge_page)) / sizeof(huge_record));
+    ledger_install();
+    zmm_heap *const heap = new_heap();
+    (void)alloc_of(heap, HUGE_BYTES);
+    const uint32_t maps = ledger.map_count;
+    for (uint32_t count = 1; count < records; count++) {
+        (void)alloc_of(heap, HUGE_BYTES);
+        EXPECT_EQUAL(ledger.map_count, maps + count);
+    }
+    (void)alloc_of(heap, HUGE_BYTES);
+    EXPECT_EQUAL(ledger.map_count, maps + records + 1);
+    end_heap(heap);
+    ledger_expect_balanced(0);
+}
+
 /* Storage data too large to copy: all is given back. */
 CASE_AT_ALL_LEVELS(storage_data_that_cannot_be_copied_is_refused) {
     EXPECT_EXIT(0, "Can't initialize heap\n", {
