@@ -41,6 +41,8 @@ TRIM_BYTES_MAX = 32
 TRIM_UNIT_BYTES = 1
 # What a small request is raised to: room for a free slot's links beside its trims.
 INNER_BYTES_MIN_MAX = 40
+# Where a heap puts an inaccessible page behind long large blocks: so many pages they have at least.
+FENCED_BYTES_MIN = 64 * PAGE_BYTES
 # Freed blocks that may wait at a time: slots of each bin, and pages of large blocks.
 WAITING_SLOTS_MAX = 160
 WAITING_PAGES_MAX = 512
@@ -60,7 +62,8 @@ def most_bytes(asked_bytes: int) -> int:
     that size included.
     """
     inner_bytes = max(asked_bytes + TRIM_BYTES_MAX, INNER_BYTES_MIN_MAX) + 1
-    return block_bytes(inner_bytes) + (HUGE_NODE_BYTES if may_be_huge(asked_bytes) else 0)
+    fence_bytes = PAGE_BYTES if FENCED_BYTES_MIN - PAGE_BYTES < inner_bytes <= LARGE_BYTES_MAX else 0
+    return block_bytes(inner_bytes) + fence_bytes + (HUGE_NODE_BYTES if may_be_huge(asked_bytes) else 0)
 
 
 def huge_bytes(asked_bytes: int) -> tuple[int, int]:
@@ -90,6 +93,7 @@ def is_tried(tried_bytes: int, inner_bytes: int) -> bool:
     if inner_bytes <= SMALL_BYTES_MAX:
         return tried_bytes == BIN_PAGES[BIN_OF[inner_bytes]] * PAGE_BYTES
     if inner_bytes <= LARGE_BYTES_MAX:
-        return tried_bytes == round_up(inner_bytes, PAGE_BYTES)
+        run_bytes = round_up(inner_bytes, PAGE_BYTES)
+        return tried_bytes == run_bytes or (run_bytes >= FENCED_BYTES_MIN and tried_bytes == run_bytes + PAGE_BYTES)
     # A huge block itself, or the page that its list node needs.
     return tried_bytes in (inner_bytes, PAGE_BYTES)

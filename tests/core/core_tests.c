@@ -26,6 +26,7 @@
 #include "cases/reports.c"
 #include "cases/trims.c"
 #include "cases/waiting.c"
+#include "cases/fences.c"
 #include "cases/guarded.c"
 #include "cases/switches.c"
 #include "cases/mixed.c"

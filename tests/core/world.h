@@ -108,6 +108,17 @@ UNUSED static void allow_mistakes(const void *address, size_t size_bytes) {
     ANNOTATE_OPEN(address, size_bytes);
 }
 
+UNUSED static bool is_readable(const void *address) {
+    int ends[2]; /* write(2) reads the byte for us, and says EFAULT where we may not */
+    EXPECT(pipe(ends) == 0);
+    allow_mistakes(address, 1);
+    const bool is = write(ends[1], address, 1) == 1;
+    EXPECT(is || errno == EFAULT);
+    close(ends[0]);
+    close(ends[1]);
+    return is;
+}
+
 /* The numbers of the ring's chunks from the main chunk, as text: "0 4 1 2 3". */
 UNUSED static const char *ring_of(const zmm_heap *heap) {
     static char text[512];
@@ -167,6 +178,7 @@ static struct ledger {
     uint32_t failing_to;      /* with `failing`: all calls up to this number fail */
     size_t reserve_bytes_max; /* larger reservations are refused; 0: no bound */
     uint32_t reserves, errors;
+    bool keeps_fences_down, keeps_fences_up;
     struct {
         uintptr_t address;
         size_t size_bytes;
@@ -262,6 +274,11 @@ static bool ledger_rest(void *address, size_t size_bytes) {
     return ledger_grants() && kernel_real.rest(address, size_bytes);
 }
 
+static bool ledger_fence(void *address, size_t size_bytes, bool is_raised) {
+    return !(is_raised ? ledger.keeps_fences_down : ledger.keeps_fences_up) && ledger_grants() &&
+           kernel_real.fence(address, size_bytes, is_raised);
+}
+
 /* Puts the ledger in the kernel's place; every count is of this process. */
 UNUSED static void ledger_install(void) {
     static const zmm_kernel table = {
@@ -273,6 +290,7 @@ UNUSED static void ledger_install(void) {
         .extend = ledger_extend,
         .truncate = ledger_truncate,
         .rest = ledger_rest,
+        .fence = ledger_fence,
     };
     zmm_set_kernel(&table);
 }

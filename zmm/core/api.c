@@ -236,6 +236,7 @@ ZMM_PUBLIC void zmm_heap_usage(const zmm_heap *heap, zmm_usage *usage) {
         .delete_boundary = heap->delete_boundary,
         .delete_count = heap->delete_count,
         .chunk_count_average = heap->chunk_count_average,
+        .missing_fence_count = heap->missing_fence_count,
     };
 }
 

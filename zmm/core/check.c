@@ -28,6 +28,7 @@ typedef struct check_sums {
     size_t free_bytes; /* the free slots */
     size_t huge_bytes;
     size_t live_bits, slots, free_slots;
+    uint32_t fences; /* of one chunk */
 } check_sums;
 
 static const char *check_ring(const zmm_heap *heap) {
@@ -70,6 +71,12 @@ static const char *check_run(const zmm_heap *heap, const chunk_record *chunk, ui
         *run_pages = page_word_run_pages(word);
         CHECK(*run_pages > 0 && (word & ~PAGE_WORD_BACK_MASK) == page_word_large(heap->id, *run_pages), "WORD-1");
         sums->large_bytes += (size_t)*run_pages * ZMM_PAGE_BYTES;
+#if ZMM_TRIMS
+        if (bits_test(chunk->fence_map, page_index + *run_pages - 1)) {
+            CHECK(fence_has_room(heap, *run_pages) || (*run_pages == 1 && (word & PAGE_WORD_WAITING) != 0), "FENCE-1");
+            sums->fences++;
+        }
+#endif
     }
     CHECK(page_index + *run_pages <= ZMM_CHUNK_PAGES, "RUN-1");
     CHECK(page_index < chunk->free_tail, "RUN-3");
@@ -115,6 +122,10 @@ static const char *check_chunk(const zmm_heap *heap, const chunk_record *chunk, 
 #endif
         page_index += run_pages;
     }
+#if ZMM_TRIMS
+    CHECK(sums->fences == bits_count(chunk->fence_map), "FENCE-1");
+    sums->fences = 0;
+#endif
     return NULL;
 }
 

@@ -74,6 +74,8 @@
 #define ZMM_QUARANTINE_WIPED_PAGES 4u         /* large blocks up to this are wiped when they are freed */
 #define ZMM_QUARANTINE_RUNS 32u               /* freed large blocks that do */
 #define ZMM_QUARANTINE_RUN_PAGES 512u         /* and their pages together, at most */
+#define ZMM_FENCED_PAGES 64u                  /* a large block of so many pages has an inaccessible one behind it */
+#define ZMM_FENCES_MAX 16000u                 /* at a time, in the process: each costs the kernel two mappings */
 #define ZMM_REST_HUGE 32u                     /* freed huge blocks whose addresses rest, */
 #define ZMM_REST_HUGE_BYTES ((size_t)1 << 32) /* and those addresses together, at most */
 #define ZMM_REST_CHUNKS 64u            /* chunk addresses that rest before one is used again (levels with trims) */

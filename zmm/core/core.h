@@ -181,6 +181,17 @@ ZMM_INTERNAL void run_give_back(chunk_record *chunk, uint32_t page_index, uint32
 ZMM_INTERNAL bool run_extend(chunk_record *chunk, uint32_t page_index, uint32_t old_pages, uint32_t new_pages);
 ZMM_INTERNAL void run_truncate(chunk_record *chunk, uint32_t page_index, uint32_t old_pages, uint32_t new_pages);
 
+/* ---- fence.c: the inaccessible page behind a long run (levels with trims) ------------------------------------------------- */
+#include "fence.h" /* how long the run is, and how long the block */
+#if ZMM_TRIMS
+/* Makes the last page of a long run inaccessible; where that cannot be had the block goes without. */
+ZMM_INTERNAL void fence_raise(zmm_heap *heap, chunk_record *chunk, uint32_t page_index, uint32_t run_pages);
+/* The page can be used again, if it was a fence at all; false when the kernel refuses: it still is one. */
+ZMM_INTERNAL bool fence_lower(chunk_record *chunk, uint32_t page_index);
+ZMM_INTERNAL bool fence_lower_all(chunk_record *chunk);
+ZMM_INTERNAL void fence_forget_all(chunk_record *chunk); /* whose memory goes back to the kernel as it is */
+#endif
+
 #include "link.h"       /* link (inline): how free slots hang together */
 #include "trim.h"       /* trim (inline): what lies around blocks at levels hardened and debug */
 #include "quarantine.h" /* (inline): the rings in which freed slots wait */
@@ -301,13 +312,6 @@ static inline size_t huge_round(size_t size_bytes) {
     return (size_bytes + ZMM_PAGE_BYTES - 1) & ~(ZMM_PAGE_BYTES - 1);
 }
 
-#if ZMM_TRIMS
-/* As huge_free, but the addresses rest for a while, inaccessible and without memory. */
-ZMM_INTERNAL void huge_free_to_rest(zmm_heap *heap, void *block, size_t requested_bytes);
-/* The resting block in which an address lies, NULL when there is none. */
-ZMM_INTERNAL const huge_rest *huge_find_resting(const zmm_heap *heap, const void *address);
-ZMM_INTERNAL bool huge_end_rests(zmm_heap *heap); /* true when there was one */
-#endif
 /* ---- identify.c: what an address is to this heap; anything but a live block is a panic ------------------------------------ */
 typedef enum block_kind { BLOCK_SMALL, BLOCK_LARGE, BLOCK_HUGE } block_kind;
 typedef struct block_look {
@@ -386,8 +390,6 @@ ZMM_INTERNAL void quarantine_release(zmm_heap *heap);
 /* ---- trim.c: the block calls of the faces where blocks have trims; else they are heap's own ------------------------------------ */
 #if ZMM_TRIMS
 ZMM_INTERNAL void *trim_alloc(zmm_heap *heap, size_t size_bytes);
-/* ... but before a refusal, which may be for want of addresses, and at the end of a request. */
-ZMM_INTERNAL bool quarantine_make_room(zmm_heap *heap);
 /* A slot that has waited long enough; NULL when the bin has none, or the size none of a slot: the fast half of trim_alloc. */
 ZMM_INTERNAL void *trim_alloc_waiting(zmm_heap *heap, size_t size_bytes);
 ZMM_INTERNAL void trim_free(zmm_heap *heap, void *block);

@@ -120,12 +120,12 @@ static void diagnose_trims(zmm_panic *report, panic_reason reason) {
     if (requested_bytes < end_bytes) {
         report->requested_bytes = requested_bytes;
         if (reason == PANIC_OVERRUN) {
-            report->has_values = true;
             ANNOTATE_COPY_OUT(&report->found, (const char *)report->block + requested_bytes);
             report->expected = report->found;
             const uint64_t canary = trim_canary(word);
             const size_t room_bytes = end_bytes - requested_bytes;
             memcpy(&report->expected, &canary, room_bytes < sizeof(canary) ? room_bytes : sizeof(canary));
+            report->has_values = report->expected != report->found; /* a write that was stopped has changed nothing */
         }
     }
 #if ZMM_SITES
@@ -187,8 +187,14 @@ static void diagnose_pages(zmm_panic *report, const chunk_record *chunk, positio
         page_index--;
     }
     report->page_index = page_index;
+#if ZMM_TRIMS
+    if (bits_test(chunk->fence_map, page_index)) { /* all that is left of its run, and it cannot be read */
+        report->hint = "the block before the address was freed";
+        return;
+    }
+#endif
     report->block = chunk_page(chunk, page_index);
-    report->block_bytes = (size_t)page_word_run_pages(words[page_index]) * ZMM_PAGE_BYTES;
+    report->block_bytes = fence_block_bytes(chunk->heap, page_word_run_pages(words[page_index]));
     report->block_is_live = (words[page_index] & PAGE_WORD_WAITING) == 0;
     report->hint = report->block_is_live
                        ? "the address lies inside a large block: pass the address that the allocation returned"
@@ -346,7 +352,10 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
     }
     diagnose_trims(report, reason);
     if (reason == PANIC_OVERREAD) {
-        report->hint = "the length given to strndup, or the copy size given to erealloc2, is more than the block holds";
+        report->hint =
+            report->access_site != NULL
+                ? "the address lies behind the bytes that were asked for"
+                : "the length given to strndup, or the copy size given to erealloc2, is more than the block holds";
     }
     if (reason == PANIC_OVERRUN) {
         report->hint =

@@ -53,7 +53,7 @@ static void fault_in_guards(const void *address, bool is_write) {
     }
 }
 
-/* In the range of chunks: the first page of a chunk, or a chunk that is not in use (any more). */
+/* In the range of chunks: the first page of a chunk, the fence behind a long block, or a chunk that is not in use any more. */
 static void fault_in_chunks(const void *address, bool is_write) {
     const position at = ground_locate_quietly(address);
     if (at == POSITION_NONE) {
@@ -63,7 +63,7 @@ static void fault_in_chunks(const void *address, bool is_write) {
     if (heap == NULL) {
         panic(NULL, is_write ? PANIC_FREED_WRITTEN : PANIC_FREED_READ, address);
     }
-    if (position_page(at) < ZMM_HEADER_PAGES) {
+    if (position_page(at) < ZMM_HEADER_PAGES || bits_test(ground_chunk(at)->fence_map, position_page(at))) {
         panic(heap, is_write ? PANIC_OVERRUN : PANIC_OVERREAD, address);
     }
 }

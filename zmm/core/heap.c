@@ -19,7 +19,7 @@ static void *large_alloc(zmm_heap *heap, size_t size_bytes) {
 ZMM_INTERNAL void heap_free_large(zmm_heap *heap, const block_look *look) {
     chunk_record *const chunk = ground_chunk(look->at);
     const uint32_t page_index = position_page(look->at);
-    usage_subtract(heap, look->block_bytes);
+    usage_subtract(heap, (size_t)look->run_pages * ZMM_PAGE_BYTES);
     chunk_words(chunk)[page_index] = 0;
     run_give_back(chunk, page_index, look->run_pages);
     if (chunk->free_pages == ZMM_RUN_PAGES_MAX && chunk != heap->main_chunk) {

@@ -32,7 +32,7 @@ static void identify_large(zmm_heap *heap, block_look *look, const void *block) 
     if (word != page_word_large(heap->id, look->run_pages)) {
         panic(heap, PANIC_PAGE_MAP, block);
     }
-    look->block_bytes = (size_t)look->run_pages * ZMM_PAGE_BYTES;
+    look->block_bytes = fence_block_bytes(heap, look->run_pages);
 }
 
 /* Was there a huge block whose addresses nobody else has yet? */

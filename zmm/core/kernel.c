@@ -136,6 +136,10 @@ static bool kernel_rest(void *address, size_t size_bytes) {
     return kernel_mmap(address, size_bytes, PROT_NONE, MAP_FIXED | MAP_NORESERVE) != NULL;
 }
 
+static bool kernel_fence(void *address, size_t size_bytes, bool is_raised) {
+    return mprotect(address, size_bytes, is_raised ? PROT_NONE : PROT_READ | PROT_WRITE) == 0;
+}
+
 static bool kernel_protect(void *address, size_t size_bytes) {
     return mprotect(address, size_bytes, PROT_READ) == 0;
 }
@@ -160,6 +164,7 @@ static const zmm_kernel kernel_real = {
     .protect = kernel_protect,
     .random = kernel_random,
     .rest = kernel_rest,
+    .fence = kernel_fence,
 };
 static const zmm_kernel *kernel_table = &kernel_real;
 

@@ -74,6 +74,9 @@ struct chunk_record {
     uint32_t number;    /* ZendMM's chunk->num */
     uint32_t next_free; /* the ground's list of unused records: slot index + 1, 0 at the end */
     uint64_t free_map[ZMM_MAP_WORDS];
+#if ZMM_TRIMS
+    uint64_t fence_map[ZMM_MAP_WORDS]; /* pages that are inaccessible */
+#endif
     uint16_t free_slots[ZMM_CHUNK_PAGES]; /* by first page of a small run; scratch of gc and check, else 0 */
 };
 static_assert(sizeof(chunk_record) * ZMM_RECORD_GROUP_CHUNKS % ZMM_PAGE_BYTES == 0,
@@ -103,7 +106,6 @@ struct huge_page {
 
 typedef struct quarantine quarantine;
 
-/* ---- guard mode ------------------------------------------------------------------------------------------------------- */
 /* A freed huge block whose addresses rest; what is known of it for a report. */
 typedef struct huge_rest {
     void *block;
@@ -112,6 +114,7 @@ typedef struct huge_rest {
     uint32_t mapping_index;
 } huge_rest;
 
+/* ---- guard mode ------------------------------------------------------------------------------------------------------- */
 typedef enum guard_state { GUARD_NONE, GUARD_LIVE, GUARD_FREED, GUARD_ENDED } guard_state;
 
 /* What is known of a page of the guarded range. Of a block's pages the first one's record tells everything. */
@@ -177,6 +180,8 @@ struct zmm_heap {
     uint64_t order_state; /* of the order in which slots are handed out (levels with trims) */
     bool wipes;           /* freed blocks are zeroed, and looked at again when they leave quarantine */
     quarantine *waiting;
+    uint32_t fenced_pages_min;    /* blocks of so many pages have a fence behind them */
+    uint32_t missing_fence_count; /* but for so many, where none could be had */
 
     /* Level debug. */
     uint32_t guard_every, guard_countdown; /* one block of so many is guarded; 0: none */

@@ -1,7 +1,7 @@
 /* quarantine.c -- freed blocks wait before they are used again: marked free, wiped, and looked at when they leave.
  *
  * Owns:    a ring of slots for each bin and a queue of large blocks, in memory of its own.
- * Asks:    small, heap.
+ * Asks:    small, heap, fence, huge.
  * Serves:  trim.
  * Keeps:   a waiting slot is not live; a waiting run's page word says so; both still count as used.
  */
@@ -109,6 +109,17 @@ static void quarantine_verify_run(zmm_heap *heap, const char *block, const block
     }
 }
 
+/* A fence that the kernel will not lower becomes a run of its own, which waits for the end of the request; only the rest of
+ * the run is free. */
+static ZMM_COLD void quarantine_strand_fence(zmm_heap *heap, chunk_record *chunk, block_look *look) {
+    look->run_pages--;
+    const uint32_t page_index = position_page(look->at) + look->run_pages;
+    chunk_words(chunk)[page_index] = page_word_large(heap->id, 1) | PAGE_WORD_WAITING;
+    if (chunk->free_tail <= page_index) {
+        chunk->free_tail = page_index + 1; /* RUN-3: a run that was extended in place may end beyond it */
+    }
+}
+
 static void quarantine_let_run_go(zmm_heap *heap) {
     quarantine *const waiting = heap->waiting;
     char *const block = waiting->runs[waiting->run_oldest];
@@ -117,9 +128,13 @@ static void quarantine_let_run_go(zmm_heap *heap) {
     const position at = ground_locate(heap, block);
     page_word *const word = &ground.words[at >> ZMM_PAGE_SHIFT];
     *word &= ~PAGE_WORD_WAITING;
-    const block_look look = identify(heap, block);
+    block_look look = identify(heap, block);
     waiting->run_pages -= look.run_pages;
     quarantine_verify_run(heap, block, &look);
+    chunk_record *const chunk = ground_chunk(at);
+    if (!fence_lower(chunk, position_page(at) + look.run_pages - 1)) {
+        quarantine_strand_fence(heap, chunk, &look);
+    }
     heap_free_large(heap, &look);
 }
 

@@ -1,6 +1,6 @@
 /* request.c -- the life of a heap: its beginning, the end of a request, its full end; and its limit.
  *
- * Asks:    chunk, huge, storage, ground, switches, check, guard and fault (level debug).
+ * Asks:    chunk, run, fence, huge, storage, ground, switches, check, guard and fault (level debug).
  * Serves:  api.
  * zendmm.md sections 13 to 15. */
 #include "core.h"
@@ -113,6 +113,8 @@ static zmm_heap *request_make_record(const zmm_options *options) {
     heap->small_bytes_max = ZMM_SMALL_BYTES_MAX;
 #if ZMM_TRIMS
     heap->trim_bytes_end = ZMM_SMALL_BYTES_MAX - TRIM_BYTES + 1;
+    heap->fenced_pages_min =
+        options->handlers == NULL && kernel()->fence != NULL ? ZMM_FENCED_PAGES : UINT32_MAX; /* else not our pages */
 #endif
     usage_set_limit(heap, ZMM_LIMIT_BYTES_DEFAULT);
     request_new_key(heap);
@@ -208,7 +210,25 @@ static void request_clear_chunk(chunk_record *chunk) {
     memset(chunk_words(chunk), 0, ZMM_CHUNK_PAGES * sizeof(page_word));
 }
 
-/* Huge blocks go, then every chunk but the main one moves to the cache, in ring order. */
+static bool request_lower_fences(chunk_record *chunk) {
+#if ZMM_TRIMS
+    return fence_lower_all(chunk);
+#else
+    (void)chunk;
+    return true;
+#endif
+}
+
+/* Its fences go with its memory. */
+static void request_release_chunk(zmm_heap *heap, chunk_record *chunk) {
+#if ZMM_TRIMS
+    fence_forget_all(chunk);
+#endif
+    storage_chunk_release(heap, chunk);
+}
+
+/* Huge blocks go, then every chunk but the main one moves to the cache, in ring order; one whose fences the kernel will not
+ * lower goes back to it. */
 static void request_drop_blocks(zmm_heap *heap) {
 #if ZMM_LEVEL >= ZMM_LEVEL_DEBUG
     const char *const broken = check_heap(heap);
@@ -229,8 +249,12 @@ static void request_drop_blocks(zmm_heap *heap) {
     while (chunk != main_chunk) {
         chunk_record *const next = chunk_next(heap, chunk);
         request_clear_chunk(chunk);
-        chunk_cache_push(heap, chunk);
         heap->chunk_count--;
+        if (request_lower_fences(chunk)) {
+            chunk_cache_push(heap, chunk);
+        } else {
+            request_release_chunk(heap, chunk);
+        }
         chunk = next;
     }
     main_chunk->next = main_chunk->prev = main_chunk;
@@ -245,10 +269,25 @@ static void request_change_chunks(zmm_heap *heap) {
         while (heap->cached_chunks != NULL) {
             chunk_cache_release_head(heap);
         }
-        storage_chunk_release(heap, heap->main_chunk);
+        request_release_chunk(heap, heap->main_chunk);
         heap->main_chunk = fresh;
         fresh->number = 0;
         fresh->next = fresh->prev = fresh;
+    }
+}
+#endif
+
+#if ZMM_TRIMS
+/* The main chunk serves on although the kernel will not lower its fences: their pages stay taken, and count. */
+static void request_keep_fences(zmm_heap *heap) {
+    chunk_record *const chunk = heap->main_chunk;
+    for (uint32_t page_index = ZMM_HEADER_PAGES; page_index < ZMM_CHUNK_PAGES; page_index++) {
+        if (bits_test(chunk->fence_map, page_index)) {
+            run_take(chunk, page_index, 1);
+            chunk->free_tail = page_index + 1;
+            chunk_words(chunk)[page_index] = page_word_large(heap->id, 1) | PAGE_WORD_WAITING;
+            usage_add(heap, ZMM_PAGE_BYTES);
+        }
     }
 }
 #endif
@@ -257,6 +296,7 @@ ZMM_INTERNAL void request_end(zmm_heap *heap) {
     request_drop_blocks(heap);
 #if ZMM_TRIMS
     request_change_chunks(heap);
+    const bool keeps_fences = !fence_lower_all(heap->main_chunk);
 #endif
     heap->chunk_count_average = (heap->chunk_count_average + (double)heap->chunk_count_peak) / 2.0;
     while ((double)heap->cached_count + 0.9 > heap->chunk_count_average && heap->cached_chunks != NULL) {
@@ -274,6 +314,11 @@ ZMM_INTERNAL void request_end(zmm_heap *heap) {
     heap->real_size_bytes = heap->real_peak_bytes = ((size_t)heap->cached_count + 1) * ZMM_CHUNK_BYTES;
     heap->chunk_count = heap->chunk_count_peak = 1;
     heap->delete_boundary = heap->delete_count = 0;
+#if ZMM_TRIMS
+    if (keeps_fences) {
+        request_keep_fences(heap);
+    }
+#endif
 }
 
 ZMM_INTERNAL void request_shutdown(zmm_heap *heap) {
@@ -281,7 +326,7 @@ ZMM_INTERNAL void request_shutdown(zmm_heap *heap) {
     while (heap->cached_chunks != NULL) {
         chunk_cache_release_head(heap);
     }
-    storage_chunk_release(heap, heap->main_chunk);
+    request_release_chunk(heap, heap->main_chunk);
     huge_release_records(heap);
     request_release_record(heap);
 }

@@ -1,6 +1,6 @@
 /* trim.c -- the block calls of the faces at levels hardened and debug: trims are armed, verified and kept in step.
  *
- * Asks:    heap, resize, identify, quarantine.
+ * Asks:    heap, resize, identify, fence, quarantine.
  * Serves:  api (block_alloc and its kin), request (the sweep).
  * Changes: every block takes up TRIM_BYTES more than asked for, so it may lie in another bin than at level release; its
  *          usable size is what was asked for; freed blocks count as used until they leave quarantine. */
@@ -20,9 +20,11 @@ static inline bool trim_inner_bytes(zmm_heap *heap, size_t size_bytes, size_t *i
     return true;
 }
 
-/* What a block of that inner size really takes up. */
-static size_t trim_class_bytes(size_t inner_bytes) {
-    return inner_bytes <= ZMM_SMALL_BYTES_MAX ? bin_bytes[bin_of_size(inner_bytes)] : huge_round(inner_bytes);
+/* The bytes of a large or huge block of that inner size. */
+static size_t trim_class_bytes(const zmm_heap *heap, size_t inner_bytes) {
+    return inner_bytes <= ZMM_LARGE_BYTES_MAX
+               ? fence_block_bytes(heap, (uint32_t)(fence_add(heap, inner_bytes) / ZMM_PAGE_BYTES))
+               : huge_round(inner_bytes);
 }
 
 static inline void trim_note_site(const void *block, size_t inner_bytes, uint32_t which) {
@@ -110,9 +112,15 @@ static void *trim_alloc_listed(zmm_heap *heap, size_t inner_bytes, size_t size_b
 }
 
 static void *trim_alloc_beyond_small(zmm_heap *heap, size_t inner_bytes, size_t size_bytes) {
-    void *const block = heap_alloc(heap, inner_bytes);
+    const bool is_large = inner_bytes <= ZMM_LARGE_BYTES_MAX;
+    const size_t taken_bytes = is_large ? fence_add(heap, inner_bytes) : inner_bytes;
+    void *const block = heap_alloc(heap, taken_bytes);
     if (block != NULL) {
-        inner_bytes = trim_class_bytes(inner_bytes);
+        if (is_large) {
+            const position at = ground_locate(heap, block);
+            fence_raise(heap, ground_chunk(at), position_page(at), (uint32_t)(taken_bytes / ZMM_PAGE_BYTES));
+        }
+        inner_bytes = trim_class_bytes(heap, inner_bytes);
         trim_arm(heap, block, inner_bytes, size_bytes);
         trim_note_site(block, inner_bytes, 0);
         trim_note_site(block, inner_bytes, 1);
@@ -206,6 +214,33 @@ ZMM_INTERNAL void trim_free(zmm_heap *heap, void *block) {
 
 /* ---- resizing ------------------------------------------------------------------------------------------------------------- */
 
+/* A long run's fence moves with its end. Where the old one cannot be lowered the block moves elsewhere. */
+static bool trim_resize_in_place(zmm_heap *heap, const block_look *look, size_t inner_bytes, bool *refused) {
+    if (look->kind != BLOCK_LARGE || inner_bytes <= ZMM_SMALL_BYTES_MAX || inner_bytes > ZMM_LARGE_BYTES_MAX) {
+        return resize_in_place(heap, look, inner_bytes, refused);
+    }
+    *refused = false;
+    chunk_record *const chunk = ground_chunk(look->at);
+    const uint32_t page_index = position_page(look->at);
+    const uint32_t fence_index = page_index + look->run_pages - 1;
+    block_look resized = *look;
+    resized.run_pages = (uint32_t)(fence_add(heap, inner_bytes) / ZMM_PAGE_BYTES);
+    if (resized.run_pages == look->run_pages) {
+        return true;
+    }
+    const bool grows = resized.run_pages > look->run_pages;
+    if ((!grows && !fence_lower(chunk, fence_index)) ||
+        !resize_in_place(heap, look, (size_t)resized.run_pages * ZMM_PAGE_BYTES, refused)) {
+        return false;
+    }
+    if (grows && !fence_lower(chunk, fence_index)) {
+        resize_in_place(heap, &resized, (size_t)look->run_pages * ZMM_PAGE_BYTES, refused);
+        return false;
+    }
+    fence_raise(heap, chunk, page_index, resized.run_pages);
+    return true;
+}
+
 ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, size_t copy_bytes) {
     if (block == NULL) {
         return trim_alloc(heap, size_bytes);
@@ -220,12 +255,12 @@ ZMM_INTERNAL void *trim_resize(zmm_heap *heap, void *block, size_t size_bytes, s
         return NULL;
     }
     bool refused;
-    bool stays = resize_in_place(heap, &look, inner_bytes, &refused);
+    bool stays = trim_resize_in_place(heap, &look, inner_bytes, &refused);
     if (refused && quarantine_make_room(heap)) {
-        stays = resize_in_place(heap, &look, inner_bytes, &refused);
+        stays = trim_resize_in_place(heap, &look, inner_bytes, &refused);
     }
     if (stays) {
-        const size_t class_bytes = look.kind == BLOCK_SMALL ? look.block_bytes : trim_class_bytes(inner_bytes);
+        const size_t class_bytes = look.kind == BLOCK_SMALL ? look.block_bytes : trim_class_bytes(heap, inner_bytes);
         trim_arm(heap, block, class_bytes, size_bytes);
         trim_note_site(block, class_bytes, 0);
         trim_note_site(block, class_bytes, 1);
@@ -277,7 +312,7 @@ static void trim_sweep_chunk(zmm_heap *heap, const chunk_record *chunk) {
                 trim_sweep_run(heap, chunk, page_index, bin_index);
             }
         } else if ((word & PAGE_WORD_WAITING) == 0) {
-            trim_verify(heap, chunk_page(chunk, page_index), (size_t)run_pages * ZMM_PAGE_BYTES);
+            trim_verify(heap, chunk_page(chunk, page_index), fence_block_bytes(heap, run_pages));
         }
         page_index = bits_next(chunk->free_map, page_index + (run_pages > 0 ? run_pages : 1), true);
     }

@@ -9,6 +9,7 @@
 #include "storage.c"
 #include "chunk.c"
 #include "run.c"
+#include "fence.c"
 #include "bin.c"
 #include "gc.c"
 #include "supply.c"

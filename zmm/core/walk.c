@@ -149,7 +149,7 @@ static zmm_place walk_place_in_chunk(const zmm_heap *heap, position at, const vo
         is_live = is_live && !walk_is_free_slot(heap, bin_index, address);
 #endif
     } else {
-        block_bytes = (size_t)page_word_run_pages(word) * ZMM_PAGE_BYTES;
+        block_bytes = fence_block_bytes(heap, page_word_run_pages(word));
         is_live = run_offset == 0 && (word & PAGE_WORD_WAITING) == 0;
     }
     (void)address;

@@ -4,6 +4,8 @@
  *  - Sizes and limits are bytes. A size of 0 asks for the smallest block (8 bytes), never for nothing.
  *  - A heap belongs to the thread that uses it; no function locks. Two threads use two heaps.
  *  - Addresses returned are aligned to 8 bytes at least; large blocks to 4096, huge blocks to 2 MiB.
+ *  - At levels hardened and debug a large block of 64 pages or more has an inaccessible page behind it, which its run
+ *    counts (not with storage handlers).
  *  - A refusal ("no": a limit, the system, an arithmetic overflow) is recorded in the heap and given a voice by the
  *    face that was called: zmm_heap_* returns NULL (or false), zmm_e* bails out (see zmm_set_bailout).
  *  - A panic (corruption found) prints "zend_mm_heap corrupted" on stderr and aborts; see zmm_set_panic_hook.
@@ -136,6 +138,9 @@ typedef struct zmm_usage {
     uint32_t chunk_count, chunk_count_peak, cached_chunk_count;
     uint32_t delete_boundary, delete_count;
     double chunk_count_average;
+    /* Levels hardened and debug: long blocks that should have had an inaccessible page behind them, and got none (the
+     * kernel gave no more mappings, or too many were in use). */
+    uint32_t missing_fence_count;
 } zmm_usage;
 ZMM_API void zmm_heap_usage(const zmm_heap *heap, zmm_usage *usage);
 
@@ -319,6 +324,8 @@ typedef struct zmm_kernel {
     /* Levels hardened and debug; NULL in a fake kernel: nothing rests. Gives the memory of what `map` returned back, and
      * keeps its addresses, inaccessible, until `unmap`. */
     bool (*rest)(void *address, size_t size_bytes);
+    /* The same levels; NULL: no fences. Makes pages of a chunk inaccessible, or accessible again. */
+    bool (*fence)(void *address, size_t size_bytes, bool is_raised);
 } zmm_kernel;
 ZMM_API void zmm_set_kernel(const zmm_kernel *kernel);
 

@@ -109,16 +109,6 @@ CASE_WITH_TRIMS(a_lower_limit_lets_go_what_waits) {
 
 /* ---- addresses of huge blocks --------------------------------------------------------------------------------------- */
 
-static bool is_readable(const void *address) {
-    int ends[2]; /* write(2) reads the byte for us, and says EFAULT where we may not */
-    EXPECT(pipe(ends) == 0);
-    const bool is = write(ends[1], address, 1) == 1;
-    EXPECT(is || errno == EFAULT);
-    close(ends[0]);
-    close(ends[1]);
-    return is;
-}
-
 /* The addresses of a freed huge block rest: inaccessible, nobody's, and no longer counted; stale pointers are told as such. */
 CASE_WITH_TRIMS(freed_huge_addresses_rest) {
     zmm_heap *const heap = new_heap();
