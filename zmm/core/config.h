@@ -78,6 +78,7 @@
 #define ZMM_FENCES_MAX 16000u                 /* at a time, in the process: each costs the kernel two mappings */
 #define ZMM_REST_HUGE 32u                     /* freed huge blocks whose addresses rest, */
 #define ZMM_REST_HUGE_BYTES ((size_t)1 << 32) /* and those addresses together, at most */
+#define ZMM_OWNERS (1u << 17)                 /* twice the mappings that the kernel gives a process */
 #define ZMM_REST_CHUNKS 64u            /* chunk addresses that rest before one is used again (levels with trims) */
 #define ZMM_GUARD_PAGES_MAX (1u << 24) /* 64 GiB of addresses for guarded blocks, less where addresses are scarce */
 #define ZMM_GUARD_PAGES_MIN (1u << 12)

@@ -131,6 +131,11 @@ ZMM_INTERNAL void storage_huge_release(zmm_heap *heap, void *block, size_t size_
 ZMM_INTERNAL bool storage_huge_truncate(zmm_heap *heap, void *block, size_t old_bytes, size_t new_bytes);
 ZMM_INTERNAL bool storage_huge_extend(zmm_heap *heap, void *block, size_t old_bytes, size_t new_bytes);
 
+/* ---- owners.c: which heap has a huge block at an address -------------------------------------------------------------- */
+ZMM_INTERNAL void owners_enter(zmm_heap *heap, const void *block);
+ZMM_INTERNAL void owners_leave(const void *block);
+ZMM_INTERNAL zmm_heap *owners_find(const void *block); /* NULL: nobody has one that starts there */
+
 /* ---- usage (inline): bytes asked, bytes mapped, peaks; "may n more be mapped?" -------------------------------------- */
 static inline void usage_add(zmm_heap *heap, size_t bytes) {
     const size_t size_bytes = heap->size_bytes + bytes;

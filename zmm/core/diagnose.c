@@ -246,14 +246,14 @@ static bool diagnose_resting(zmm_panic *report) {
     return false;
 }
 
-/* Huge blocks of any heap are found by their records only in this one; another heap's looks like a foreign mapping. */
-static bool diagnose_huge(zmm_panic *report) {
-    const huge_record *record = report->heap != NULL ? report->heap->huge_list : NULL;
+/* A huge block by its record. Another heap's list may change meanwhile: it is asked only for a block given to libc. */
+static bool diagnose_huge(zmm_panic *report, const zmm_heap *heap) {
+    const huge_record *record = heap != NULL ? heap->huge_list : NULL;
     for (uint32_t steps = 0; record != NULL && steps < ZMM_HUGE_STEPS_MAX; record = record->next, steps++) {
         const size_t offset = (uintptr_t)report->address - (uintptr_t)record->block;
         if (offset < record->size_bytes) {
-            report->owner = "this heap";
-            report->owner_heap = report->heap;
+            report->owner = heap == report->heap ? "this heap" : "another heap";
+            report->owner_heap = heap;
             report->block = record->block;
             report->block_bytes = record->size_bytes;
             report->block_is_live = true;
@@ -334,7 +334,7 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
         diagnose_in_chunk(report, at);
     } else if (diagnose_resting(report)) {
         return;
-    } else if (!diagnose_huge(report)) {
+    } else if (!diagnose_huge(report, reason == PANIC_MIXED ? owners_find(report->address) : report->heap)) {
         diagnose_foreign(report);
     }
     if (reason == PANIC_PAGE_MAP || reason == PANIC_FREE_MAP || reason == PANIC_CHUNK_RECORD) {

@@ -2,7 +2,7 @@
  *
  * Owns:    huge_list and the records it is made of (outside the chunks, unlike ZendMM's); at levels with trims the addresses
  *          of freed blocks that rest, so that a stale pointer to one finds no other.
- * Asks:    supply, storage, usage, the fast path of slots.
+ * Asks:    supply, storage, owners, usage, the fast path of slots.
  * Serves:  heap, resize, request.
  * Keeps:   HUGE-1  The list has no circle; each block is 2 MiB aligned, each size a multiple of the page and not 0.
  *          HUGE-2  The node of each huge block is a live slot of bin 2.
@@ -96,6 +96,7 @@ static bool huge_acquire(zmm_heap *heap, huge_record *record, size_t size_bytes,
     trim_arm_own(heap, record->node, ZMM_HUGE_NODE_BYTES);
     record->block = block;
     huge_set_size(heap, record, real_bytes);
+    owners_enter(heap, block);
     return true;
 }
 
@@ -139,6 +140,7 @@ static size_t huge_remove(zmm_heap *heap, const void *block) {
     small_free_at(heap, record->node, ground_locate(heap, record->node));
     const size_t real_bytes = record->size_bytes;
     huge_record_give_back(heap, record);
+    owners_leave(block);
     heap->real_size_bytes -= real_bytes;
     usage_subtract(heap, real_bytes);
     return real_bytes;
@@ -209,6 +211,7 @@ ZMM_INTERNAL void huge_release_all(zmm_heap *heap) {
     while (heap->huge_list != NULL) {
         huge_record *const record = huge_verified(heap, heap->huge_list);
         heap->huge_list = record->next;
+        owners_leave(record->block);
         storage_huge_release(heap, record->block, record->size_bytes);
         huge_record_give_back(heap, record);
     }

@@ -1,6 +1,6 @@
 /* mixed.c -- what the preload library asks: does the C library get a block that is ours?
  *
- * Asks:    ground, guard, huge, panic.
+ * Asks:    ground, guard, owners, panic.
  * Serves:  api, which announces it. zmm/_mixed.c is the library. */
 #include "core.h"
 
@@ -10,8 +10,8 @@ extern __attribute__((weak, visibility("default"))) void zmm_mixed_announce(void
 
 static zmm_heap *(*mixed_current_heap)(void);
 
-/* Called at every free of the process: an address in the range of chunks or of guarded blocks is ours, whatever it is; of
- * huge blocks those of the current heap are known. */
+/* Called at every free of the process: an address in the range of chunks or of guarded blocks is ours, whatever it is; huge
+ * blocks of any heap are known by their starts. */
 static void mixed_refuse(const void *block, const char *call) {
     (void)call;
     zmm_heap *const heap = mixed_current_heap();
@@ -19,8 +19,8 @@ static void mixed_refuse(const void *block, const char *call) {
 #if ZMM_GUARD_MODE
     is_ours = is_ours || guard_has(block);
 #endif
-    if (!is_ours && heap != NULL && (uintptr_t)block % ZMM_CHUNK_BYTES == 0) {
-        is_ours = huge_find_around(heap, block) != NULL;
+    if (!is_ours && (uintptr_t)block % ZMM_CHUNK_BYTES == 0) {
+        is_ours = owners_find(block) != NULL;
     }
     if (is_ours) {
         panic(heap, PANIC_MIXED, block);

@@ -7,6 +7,7 @@
 #include "kernel.c"
 #include "ground.c"
 #include "storage.c"
+#include "owners.c"
 #include "chunk.c"
 #include "run.c"
 #include "fence.c"

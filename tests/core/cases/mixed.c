@@ -19,7 +19,7 @@ static zmm_heap *asked(void) {
     return asked_heap;
 }
 
-/* Any address in the range of chunks is ours; of huge blocks those of the current heap, by their starts. */
+/* Any address in the range of chunks is ours; huge blocks are by their starts. */
 CASE_WITH_GUARDS(the_c_library_may_not_have_blocks_of_ours) {
     zmm_heap *const heap = new_heap();
     asked_heap = heap;
@@ -35,6 +35,68 @@ CASE_WITH_GUARDS(the_c_library_may_not_have_blocks_of_ours) {
     EXPECT_PANIC(GIVEN, told_refuse(slot, "free"));
     EXPECT_PANIC(GIVEN, told_refuse(large + 1, "free"));
     EXPECT_PANIC(GIVEN, told_refuse(huge, "realloc"));
+    end_heap(heap);
+}
+
+/* Huge blocks of heaps that are nobody's current one are known, too, and the report names their heap; no longer when they are
+ * freed, moved, or their request has ended. */
+CASE_WITH_GUARDS(the_c_library_may_not_have_huge_blocks_of_explicit_heaps) {
+    mixed_current_heap = NULL;
+    mixed_announce(asked);
+    asked_heap = NULL;
+    zmm_heap *const heap = new_heap();
+    char *blocks[40];
+    for (uint32_t count = 0; count < 40; count++) {
+        blocks[count] = alloc_of(heap, 3 * MEBIBYTE);
+    }
+    EXPECT_PANIC(GIVEN, told_refuse(blocks[7], "free"));
+    REPORT_OF(told_refuse(blocks[39], "free"));
+    EXPECT(seen_report.owner_heap == heap && seen_report.block == blocks[39] && seen_report.block_is_live);
+    EXPECT_IN_REPORT("belongs to another heap");
+    EXPECT_IN_REPORT("this block came from zmm");
+    for (uint32_t count = 0; count < 40; count += 2) {
+        zmm_heap_free(heap, blocks[count]);
+        told_refuse(blocks[count], "free");
+        EXPECT_PANIC(GIVEN, told_refuse(blocks[count + 1], "free"));
+    }
+    zmm_heap_shutdown(heap, false, true);
+    for (uint32_t count = 0; count < 40; count++) {
+        told_refuse(blocks[count], "free");
+    }
+    EXPECT_EQUAL(owners_count, 0);
+    end_heap(heap);
+}
+
+/* A table that is full is not searched for ever, and nothing is entered any more; addresses that share a home stay apart. */
+CASE_WITH_GUARDS(owners_are_told_apart) {
+    zmm_heap *const heap = new_heap();
+    owners_count = ZMM_OWNERS / 2;
+    owners_enter(heap, (void *)ZMM_CHUNK_BYTES);
+    EXPECT(owners_find((void *)ZMM_CHUNK_BYTES) == NULL);
+    owners_leave((void *)ZMM_CHUNK_BYTES);
+    owners_count = 0;
+    uintptr_t same_home[8];
+    uint32_t found = 0;
+    for (uintptr_t block = ZMM_CHUNK_BYTES; found < 8; block += ZMM_CHUNK_BYTES) {
+        if (owners_home(block) == ZMM_OWNERS - 1) {
+            same_home[found++] = block;
+        }
+    }
+    for (uint32_t index = 0; index < 8; index++) {
+        owners_enter(heap, (void *)same_home[index]);
+    }
+    for (uint32_t index = 0; index < 8; index++) {
+        const uint32_t gone = index * 3 % 8;
+        owners_leave((void *)same_home[gone]);
+        for (uint32_t other = 0; other < 8; other++) {
+            bool is_gone = false;
+            for (uint32_t before = 0; before <= index; before++) {
+                is_gone = is_gone || other == before * 3 % 8;
+            }
+            EXPECT((owners_find((void *)same_home[other]) == NULL) == is_gone);
+        }
+    }
+    EXPECT_EQUAL(owners_count, 0);
     end_heap(heap);
 }
 
