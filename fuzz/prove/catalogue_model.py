@@ -356,7 +356,7 @@ COUNTED = (
     ),
     _counted(
         "all-copied-links",
-        "A link copied to another slot opens outside of the range of chunks.",
+        "A link of 8 bytes copied to another slot opens outside of the range of chunks.",
         "link_seal (zmm/core/link.h)",
         "all distances of slots within a chunk; all keys (with ir-link-copied)",
         "copied_links",
@@ -368,9 +368,9 @@ COUNTED = (
     ),
     _counted(
         "all-link-bytes",
-        "A byte that is changed in both words alike opens outside of the range of chunks.",
+        "A byte changed in each word of a link, or in the one of 8 bytes, is seen, or leads out of the range.",
         "link_seal (zmm/core/link.h)",
-        "all 8 places, all 255 changes; all keys",
+        "all 8 places, all changes; all keys",
         "bytes_of_links",
         Change(
             _LINK,

@@ -138,12 +138,23 @@ def copied_links(subject: Subject) -> int:
 
 
 def bytes_of_links(subject: Subject) -> int:
-    """One byte changed to anything, in both words alike: the link opens further off than the whole range is long."""
-    _, inverse = _factors(subject)
+    """
+    One byte of each word changed to anything: the two do not fit each other, or the link opens outside of the range.
+
+    They fit when the first word's change times the factor is the twin's. In a slot of 8 bytes nothing has to fit: there
+    every change opens further off than the whole range is long.
+    """
+    factor, inverse = _factors(subject)
     count = 0
     for place in range(8):
         for change in range(1, 256):
             if _miss(change << 8 * place, inverse) <= RANGE_BYTES:
                 raise Broken(f"byte {place} changed by {change}: the link opens inside the range")
-            count += 1
+            # Both signs of both changes are one case: what fits, fits with both turned round.
+            is_one_byte = any(
+                _miss(change << 8 * place, factor) == byte << 8 * other for other in range(8) for byte in range(256)
+            )
+            if is_one_byte and change << 8 * place <= RANGE_BYTES:
+                raise Broken(f"byte {place} changed by {change}: the two words fit, inside the range")
+            count += 2
     return count

@@ -153,6 +153,10 @@ def _link(subject: Subject, slot_bytes: int) -> tuple[Any, State, Object, Number
     return executor, state, slot, following, key
 
 
+def _opened(executor: Any, slot: Object, slot_bytes: int) -> Any:
+    return end_of(executor, "face_link_open", [executor.start.objects["heap"].base, slot.base, Number.of(slot_bytes)])
+
+
 def _go_on(executor: Any, state: State) -> None:
     """The next face begins where the last one ended."""
     executor.start.objects = dict(state.objects)
@@ -166,7 +170,7 @@ def link_round_trip(subject: Subject) -> int:
         _go_on(executor, state)
         for _, whole in end_of(executor, "face_link_is_whole", [slot.base, Number.of(slot_bytes)]):
             count += agrees(executor, lambda whole=whole: whole == 1, "a fresh link is not whole")
-        for _, opened in end_of(executor, "face_link_open", [executor.start.objects["heap"].base, slot.base]):
+        for _, opened in _opened(executor, slot, slot_bytes):
             count += agrees(executor, lambda opened=opened: opened == following, "opens to another address")
     return count
 
@@ -189,7 +193,7 @@ def link_one_word(subject: Subject) -> int:
 
 
 def link_one_to_one(subject: Subject) -> int:
-    """Two different values in a slot never open to the same address: what is not the sealed link leads elsewhere."""
+    """Two different values in a slot of 8 bytes never open to the same address."""
     executor, state, slot, following, _ = _link(subject, 8)
     written = anything("written")
     sealed = number(state.objects["slot"].get(0, 8))
@@ -198,13 +202,13 @@ def link_one_to_one(subject: Subject) -> int:
     executor.solver.add((written != sealed).term)
     return sum(
         agrees(executor, lambda opened=opened: opened != following, "a changed link still leads to its target")
-        for _, opened in end_of(executor, "face_link_open", [executor.start.objects["heap"].base, slot.base])
+        for _, opened in _opened(executor, slot, 8)
     )
 
 
 def link_copied(subject: Subject) -> int:
     """
-    A link copied to another slot misses its target by the distance times the inverse factor, before the key.
+    A link of 8 bytes copied to another slot misses its target by the distance times the inverse factor, before the key.
 
     How far that is for every distance within a chunk is counted out (:mod:`.claims_finite`).
     """
@@ -222,8 +226,24 @@ def link_copied(subject: Subject) -> int:
 
     return sum(
         agrees(executor, lambda opened=opened: expected(opened), "misses by another distance")
-        for _, opened in end_of(executor, "face_link_open", [executor.start.objects["heap"].base, other.base])
+        for _, opened in _opened(executor, other, 8)
     )
+
+
+def link_pair_copied(subject: Subject) -> int:
+    """Both words of a link, copied to another slot of the bin, are not whole there."""
+    count = 0
+    for slot_bytes in subject.part("sizes").BIN_BYTES[1:]:
+        executor, state, _, _, _ = _link(subject, slot_bytes)
+        other = executor.add_object("other slot", slot_bytes)
+        executor.solver.add(other.base != state.objects["slot"].base)
+        state.objects["other slot"] = other
+        for place in (0, slot_bytes - 8):
+            state.changed("other slot").put(place, state.objects["slot"].get(place, 8))
+        _go_on(executor, state)
+        for _, whole in end_of(executor, "face_link_is_whole", [other.base, Number.of(slot_bytes)]):
+            count += agrees(executor, lambda whole=whole: whole == 0, "a copied link passes as whole")
+    return count
 
 
 def alignment(subject: Subject) -> int:

@@ -143,8 +143,8 @@ FACE void *face_map_chunk(void) {
 FACE void face_link_set(const zmm_heap *heap, void *slot, size_t slot_bytes, const void *next) {
     link_set(heap, slot, slot_bytes, next);
 }
-FACE uintptr_t face_link_open(const zmm_heap *heap, const void *slot) {
-    return (uintptr_t)link_open(heap, slot);
+FACE uintptr_t face_link_open(const zmm_heap *heap, const void *slot, size_t slot_bytes) {
+    return (uintptr_t)link_open(heap, slot, slot_bytes);
 }
 FACE bool face_link_is_whole(const void *slot, size_t slot_bytes) {
     return link_is_whole(slot, slot_bytes);
@@ -157,7 +157,6 @@ FACE bool face_link_is_whole(const void *slot, size_t slot_bytes) {
 PLACE(place_heap_size, zmm_heap, size_bytes);
 PLACE(place_heap_peak, zmm_heap, peak_bytes);
 PLACE(place_heap_small_words, zmm_heap, small_words);
-PLACE(place_heap_small_bytes_max, zmm_heap, small_bytes_max);
 PLACE(place_heap_link_key, zmm_heap, link_key);
 PLACE(place_heap_free_slot, zmm_heap, free_slot);
 PLACE(place_heap_free_tiny, zmm_heap, free_tiny);

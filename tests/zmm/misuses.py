@@ -159,9 +159,8 @@ def list_that_is_a_circle(misuse: Misuse) -> object:
     block, last = heap.alloc(96), heap.alloc(96)
     heap.free(block)
     heap.free(last)
-    key = (word(last).value + last) * pow(FACTOR, -1, 2**64) % 2**64 ^ block
-    link = ((last ^ key) * FACTOR - block) % 2**64
-    word(block).value = word(block + 88).value = link
+    word(block).value = word(last).value ^ block ^ last
+    word(block + 88).value = (word(block).value * FACTOR - block) % 2**64
     misuse.name(block=block, last=last)
     return heap.gc()
 

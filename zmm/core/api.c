@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Stands for "no heap yet": its small_bytes_max of 0 and its words, which no page bears, send every call to a slow path
- * that makes one. So the fast paths need no test of their own. */
+/* Stands for "no heap yet": its lists are empty and no page bears its words, so every call goes to a slow path, which
+ * makes one. So the fast paths need no test of their own. */
 static zmm_heap api_no_heap = {.small_words = {PAGE_WORD_NONE}};
 static _Thread_local zmm_heap *api_current __attribute__((tls_model("initial-exec"))) = &api_no_heap;
 
@@ -325,7 +325,7 @@ ZMM_PUBLIC void *zmm_emalloc(size_t size_bytes) {
     API_NOTE_SITE();
 #if !ZMM_TRIMS && !ZMM_ANNOTATES
     zmm_heap *const heap = api_current;
-    if (ZMM_LIKELY(size_bytes <= heap->small_bytes_max)) {
+    if (ZMM_LIKELY(size_bytes <= ZMM_SMALL_BYTES_MAX)) {
         const uint32_t bin_index = bin_of_size(size_bytes);
         if (ZMM_LIKELY(heap->free_slot[bin_index] != NULL)) {
             return small_alloc(heap, bin_index);

@@ -44,9 +44,9 @@ ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_BYTES)};
 ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_ELEMENTS)};
 ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_PAGES)};
 
-#define BIN_WIPE_OFFSET(bin, bytes, elements, pages)                                                                   \
-    (uint8_t)(((bytes) >= 32 ? 32 : (bytes) >= 16 ? (bytes) : 16) - 16),
-ZMM_INTERNAL const uint8_t bin_wipe_offset[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_WIPE_OFFSET)};
+#define BIN_WIPE(bin, bytes, elements, pages)                                                                          \
+    (bytes) | (((bytes) >= 32 ? 32u : (bytes) >= 16 ? (bytes) : 16u) - 16u) << BIN_WIPE_SHIFT,
+ZMM_INTERNAL const uint32_t bin_wipe[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_WIPE)};
 
 #if ZMM_TRIMS
 /* min(step, what the slot holds before its tail - 16) */

@@ -133,7 +133,8 @@ static const char *check_chunk(const zmm_heap *heap, const chunk_record *chunk, 
  * circle, and some run's count too high. */
 static const char *check_free_lists(zmm_heap *heap, check_sums *sums) {
     for (uint32_t bin_index = 0; bin_index < ZMM_BIN_COUNT; bin_index++) {
-        for (const void *slot = *bin_head(heap, bin_index); slot != NULL; slot = link_open(heap, slot)) {
+        for (const void *slot = *bin_head(heap, bin_index); slot != NULL;
+             slot = link_open(heap, slot, bin_bytes[bin_index])) {
             const position at = ground_locate(heap, slot);
             CHECK(at != POSITION_NONE && ground_chunk(at)->heap == heap, "BIN-1");
             const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];

@@ -217,14 +217,16 @@ extern ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
-extern ZMM_INTERNAL const uint8_t bin_wipe_offset[ZMM_BIN_COUNT]; /* small_wipe's second store */
+extern ZMM_INTERNAL const uint32_t bin_wipe[ZMM_BIN_COUNT];
 #else
 static const uint16_t bin_bytes[ZMM_BIN_COUNT];
 static const uint16_t bin_elements[ZMM_BIN_COUNT];
 static const uint8_t bin_pages[ZMM_BIN_COUNT];
 static const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
-static const uint8_t bin_wipe_offset[ZMM_BIN_COUNT];
+static const uint32_t bin_wipe[ZMM_BIN_COUNT];
 #endif
+/* One load of bin_wipe finds two numbers: the slot's bytes, and from this bit on where small_push wipes 16 of them. */
+#define BIN_WIPE_SHIFT 16
 static inline uint32_t bin_of_size(size_t size_bytes) {
     return bin_by_eighth[(size_bytes + 7) / 8];
 }
@@ -263,35 +265,36 @@ static inline void *small_alloc(zmm_heap *heap, uint32_t bin_index) {
 #endif
     const uint64_t link = ANNOTATE_PEEK((const uint64_t *)slot);
 #if ZMM_LIVE_BITS
-    if (ZMM_UNLIKELY(link != ANNOTATE_PEEK(link_twin(slot, bin_bytes[bin_index]))) ||
+    if (ZMM_UNLIKELY(link_seal(slot, link) != ANNOTATE_PEEK(link_twin(slot, bin_bytes[bin_index]))) ||
         ZMM_UNLIKELY(live_exchange(live_word_of_address(slot), granule, true))) {
         return small_alloc_odd(heap, bin_index);
     }
 #endif
-    heap->free_slot[bin_index] = link_open_word(heap, slot, link);
+    heap->free_slot[bin_index] = (void *)(uintptr_t)link_mask(heap, link);
     usage_add(heap, bin_bytes[bin_index]);
     return slot;
-}
-/* At level release a freed slot's first bytes are wiped, where a stale pointer would look first and the next owner of the
- * slot may forget to write: two stores of 16 bytes, which overlap in slots that are too short for both. (With trims more is
- * wiped, and it is done when the slot begins to wait.) */
-#define SMALL_WIPED_BYTES 32
-static inline void small_wipe(void *slot, uint32_t bin_index) {
-#if ZMM_SEALED_LINKS && !ZMM_TRIMS
-    ANNOTATE_ZERO(slot, SMALL_WIPED_BYTES / 2);
-    ANNOTATE_ZERO((char *)slot + bin_wipe_offset[bin_index], SMALL_WIPED_BYTES / 2);
-#else
-    (void)slot, (void)bin_index;
-#endif
 }
 /* The rest of freeing a slot, once it is known to be live. */
 static inline void small_push(zmm_heap *heap, void *slot, uint32_t bin_index, bool is_tiny) {
     void **const head = is_tiny ? &heap->free_tiny : &heap->free_slot[bin_index];
-    usage_subtract(heap, bin_bytes[bin_index]);
+#if ZMM_SEALED_LINKS && !ZMM_TRIMS
+    /* A freed slot's first 32 bytes are wiped, where a stale pointer would look first and the next owner of the slot may
+     * forget to write: two stores of 16 bytes, which overlap in slots that are too short for both. The second carries the
+     * link. (With trims more is wiped, and it is done when the slot begins to wait.) What this costs is stores: a pair is
+     * limited by them before it is by instructions. */
+    const uint32_t wipe = bin_wipe[bin_index];
+    const size_t slot_bytes = wipe & ((1u << BIN_WIPE_SHIFT) - 1);
+    usage_subtract(heap, slot_bytes);
     if (!is_tiny) {
-        small_wipe(slot, bin_index);
+        ANNOTATE_ZERO((char *)slot + (wipe >> BIN_WIPE_SHIFT), LINK_WIPED_BYTES);
+        link_set_wiped(heap, slot, slot_bytes, *head);
+    } else {
+        link_set(heap, slot, slot_bytes, *head);
     }
+#else
+    usage_subtract(heap, bin_bytes[bin_index]);
     link_set(heap, slot, bin_bytes[bin_index], *head);
+#endif
     *head = slot;
 }
 
@@ -333,20 +336,21 @@ ZMM_INTERNAL size_t identify_room(zmm_heap *heap, const void *address);
 
 /* ---- heap.c: one allocation and one free: choose by size or by what the address is --------------------------------------- */
 ZMM_INTERNAL ZMM_COLD void *heap_alloc_beyond_small(zmm_heap *heap, size_t size_bytes);
-ZMM_INTERNAL void heap_free_beyond_fast(zmm_heap *heap, void *block);
+/* The block comes first, as it does in efree: so the fast path moves nothing for a call that it does not make. */
+ZMM_INTERNAL void heap_free_beyond_fast(void *block, zmm_heap *heap);
 ZMM_INTERNAL void heap_free_large(zmm_heap *heap, const block_look *look);
 
 static inline void *heap_alloc(zmm_heap *heap, size_t size_bytes) {
-    return ZMM_LIKELY(size_bytes <= heap->small_bytes_max) ? small_alloc(heap, bin_of_size(size_bytes))
-                                                           : heap_alloc_beyond_small(heap, size_bytes);
+    return ZMM_LIKELY(size_bytes <= ZMM_SMALL_BYTES_MAX) ? small_alloc(heap, bin_of_size(size_bytes))
+                                                         : heap_alloc_beyond_small(heap, size_bytes);
 }
 /* Whatever is no live slot in the range, a slot freed twice among them, is sorted out beyond. */
 static inline void heap_free(zmm_heap *heap, void *block) {
     const uint64_t granule = ground_granule(block);
     if (ZMM_LIKELY(heap_has_granule(heap, granule))) {
-        const page_word *const word = page_word_of_address(block);
-        const uint32_t bin_index = *(const uint8_t *)word; /* loaded by itself: the list's head waits for it */
-        if (ZMM_LIKELY(((*word ^ heap->small_words[bin_index]) & ~PAGE_WORD_BACK_MASK) == 0)
+        const page_word word = *page_word_of_address(block);
+        const uint32_t bin_index = page_word_bin(word);
+        if (ZMM_LIKELY(((word ^ heap->small_words[bin_index]) & ~PAGE_WORD_BACK_MASK) == 0)
 #if ZMM_LIVE_BITS
             && ZMM_LIKELY(live_exchange(live_word_of_address(block), granule, false))
 #endif
@@ -355,7 +359,7 @@ static inline void heap_free(zmm_heap *heap, void *block) {
             return;
         }
     }
-    heap_free_beyond_fast(heap, block);
+    heap_free_beyond_fast(block, heap);
 }
 
 /* Whoever wants more copied (erealloc2) than the block holds is wrong about the block. ZendMM, and edition php-8.2 with it,

@@ -372,7 +372,8 @@ ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason) {
         const uint64_t *const words = report->block;
         report->has_values = report->bin_index > 0;
         report->found = ANNOTATE_PEEK(&words[0]);
-        report->expected = report->has_values ? ANNOTATE_PEEK(link_twin(words, report->block_bytes)) : 0;
+        report->expected =
+            report->has_values ? link_unseal(words, ANNOTATE_PEEK(link_twin(words, report->block_bytes))) : 0;
         report->hint = "a block was written to after it was freed, or its lower neighbour beyond its end";
     }
 }

@@ -56,11 +56,17 @@ static uint32_t ground_slots(uint32_t range_chunks) {
     return range_chunks + (range_chunks < ZMM_FOREIGN_CHUNKS_MIN ? ZMM_FOREIGN_CHUNKS_MIN : range_chunks);
 }
 
+/* AMD's processors look a cache line up by a hash of its address (bits 12 to 19 against 20 to 27), and two lines in turn are
+ * slow when they have both the hash and their place in the page in common. Where the tables lie, the slots in some page of
+ * each chunk meet their own live bits so; with these bytes before the bits it is not the first page of the first chunk,
+ * which every program uses. */
+#define GROUND_LIVE_SKEW_BYTES ((size_t)0xf0000)
+
 static bool ground_reserve(uint32_t range_chunks) {
     const uint32_t slots = ground_slots(range_chunks);
     const size_t range_bytes = (size_t)range_chunks << ZMM_CHUNK_SHIFT;
     const size_t words_bytes = ground_words_bytes(slots);
-    const size_t live_bytes = ZMM_LIVE_BITS ? ground_live_bytes(slots) : 0;
+    const size_t live_bytes = ZMM_LIVE_BITS ? GROUND_LIVE_SKEW_BYTES + ground_live_bytes(slots) : 0;
     char *range = kernel()->reserve(range_bytes + words_bytes + live_bytes + ground_records_bytes(slots));
     if (range == NULL) {
         return false;
@@ -68,7 +74,7 @@ static bool ground_reserve(uint32_t range_chunks) {
     char *tables = range + range_bytes;
     ground.base = (uintptr_t)range;
     ground.words = (page_word *)(void *)tables;
-    ground.live = ZMM_LIVE_BITS ? (uint64_t *)(void *)(tables + words_bytes) : NULL;
+    ground.live = ZMM_LIVE_BITS ? (uint64_t *)(void *)(tables + words_bytes + GROUND_LIVE_SKEW_BYTES) : NULL;
     ground.records = (chunk_record *)(void *)(tables + words_bytes + live_bytes);
     ground.words_by_address = (uintptr_t)ground.words - (ground.base >> ZMM_PAGE_SHIFT) * sizeof(page_word);
     ground.live_by_address = (uintptr_t)ground.live - (ground.base >> (ZMM_SLOT_SHIFT + 6)) * sizeof(uint64_t);

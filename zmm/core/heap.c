@@ -31,7 +31,7 @@ ZMM_INTERNAL ZMM_COLD void *heap_alloc_beyond_small(zmm_heap *heap, size_t size_
     return size_bytes <= ZMM_LARGE_BYTES_MAX ? large_alloc(heap, size_bytes) : huge_alloc(heap, size_bytes);
 }
 
-ZMM_INTERNAL void heap_free_beyond_fast(zmm_heap *heap, void *block) {
+ZMM_INTERNAL void heap_free_beyond_fast(void *block, zmm_heap *heap) {
     if (block == NULL) {
         return;
     }

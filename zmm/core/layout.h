@@ -143,10 +143,9 @@ struct zmm_heap {
     /* ground.range_granules when this heap last got a chunk, so all of its chunks in the range are below it. A copy of its
      * own: no other thread writes it, so one instruction may read and compare it. */
     size_t range_granules;
-    size_t trim_bytes_end;  /* levels with trims: requests below this are slots; 0 as below */
-    size_t small_bytes_max; /* 3072; 0 in the heap that stands for "none yet", so that one test serves both */
-    uint64_t link_key;      /* seals the links of free slots; new with each request */
-    void *free_tiny;        /* the head of bin 0 where links are sealed; then free_slot[0] stays NULL */
+    size_t trim_bytes_end; /* levels with trims: requests below this are slots; 0 in the heap that stands for "none" */
+    uint64_t link_key;     /* masks the links of free slots; new with each request */
+    void *free_tiny;       /* the head of bin 0 where links are sealed; then free_slot[0] stays NULL */
 
     size_t real_size_bytes; /* 2 MiB * (chunk_count + cached_count) + the huge blocks */
     size_t real_peak_bytes;

@@ -1,11 +1,19 @@
 /* link.h -- how free slots hang together. Included by core.h, in its place among the layers.
  *
- * At level fast a free slot's first word is the address of the next one. From level release on the link is sealed: mixed
- * with the heap's key and the slot's own address, multiplied so that a change of any byte spreads upward into the bits
- * that no address has, and written into the slot's first word and its last (with trims: the second; the last is the state
- * word's). A write into either breaks the pair; a write into both, or a whole link copied from elsewhere, opens to an
- * address outside every chunk. A slot of 8 bytes ("tiny") has one copy, and slow paths of its own, so that nobody else
- * pays for the question. */
+ * At level fast a free slot's first word is the address of the next one. From level release on the first word is that
+ * address under the heap's key, and the last word (with trims the second; the last is the state word's) is its twin: the
+ * first word multiplied, so that a change of any byte spreads upward, less the slot's own address. When a slot is taken,
+ * by gc, and when a neighbour grows, the two are held against each other. So a write into one of them is always found, and
+ * so is a pair that was copied from another slot, be it as a whole: the multiplication has an inverse, and addresses
+ * differ. Other bytes over both, the same or not, fit each other in one case of 2^64, and where a few changed bits do
+ * they lead outside every chunk, which the next call finds. Who can read freed memory at length can learn the key: the
+ * seal is against accidents and blind writes.
+ *
+ * Only the comparison waits for the multiplication, and no call waits for the comparison: the way of a link from a slot to
+ * the head and back to a slot, which the next call does wait for, is one exclusive or.
+ *
+ * A slot of 8 bytes ("tiny") has the twin alone, and slow paths of its own, so that nobody else pays for the question:
+ * there a broken link opens to an address outside every chunk. */
 #ifndef ZMM_LINK_H
 #define ZMM_LINK_H
 
@@ -26,44 +34,57 @@ static inline uint64_t *link_twin(const void *slot, size_t slot_bytes) {
     const size_t twin_bytes = ZMM_TRIMS && slot_bytes > sizeof(uint64_t) ? 2 * sizeof(uint64_t) : slot_bytes;
     return (uint64_t *)((uintptr_t)slot + twin_bytes - sizeof(uint64_t));
 }
+/* What the twin of a slot's first word is, and which first word has this twin. */
+static inline uint64_t link_seal(const void *slot, uint64_t word) {
+    return word * LINK_FACTOR - (uintptr_t)slot;
+}
+static inline uint64_t link_unseal(const void *slot, uint64_t twin) {
+    return (twin + (uintptr_t)slot) * LINK_INVERSE;
+}
 static inline bool link_is_whole(const void *slot, size_t slot_bytes) {
-    return !ZMM_SEALED_LINKS || ANNOTATE_PEEK((const uint64_t *)slot) == ANNOTATE_PEEK(link_twin(slot, slot_bytes));
+    return !ZMM_SEALED_LINKS || slot_bytes == sizeof(uint64_t) ||
+           link_seal(slot, ANNOTATE_PEEK((const uint64_t *)slot)) == ANNOTATE_PEEK(link_twin(slot, slot_bytes));
 }
-#if ZMM_SEALED_LINKS
-/* The slot is taken off after the multiplication: so a link that is copied to another slot opens to its target plus a
- * multiple of LINK_INVERSE, which is nowhere near. */
-static inline uint64_t link_seal(const zmm_heap *heap, const void *slot, const void *next) {
-    return ((uintptr_t)next ^ heap->link_key) * LINK_FACTOR - (uintptr_t)slot;
+/* A slot's first word as an address, and back. */
+static inline uint64_t link_mask(const zmm_heap *heap, uint64_t word) {
+    return ZMM_SEALED_LINKS ? word ^ heap->link_key : word;
 }
-#endif
-/* Opens a slot's first word without asking whether it is whole. */
-static inline void *link_open_word(const zmm_heap *heap, const void *slot, uint64_t word) {
-#if ZMM_SEALED_LINKS
-    return (void *)(uintptr_t)((word + (uintptr_t)slot) * LINK_INVERSE ^ heap->link_key);
-#else
-    (void)heap, (void)slot;
-    return (void *)(uintptr_t)word;
-#endif
-}
-static inline void *link_open(const zmm_heap *heap, const void *slot) {
-    return link_open_word(heap, slot, ANNOTATE_PEEK((const uint64_t *)slot));
+/* Opens a link without asking whether it is whole. */
+static inline void *link_open(const zmm_heap *heap, const void *slot, size_t slot_bytes) {
+    const uint64_t word = ANNOTATE_PEEK((const uint64_t *)slot);
+    const bool is_twin = ZMM_SEALED_LINKS && slot_bytes == sizeof(uint64_t);
+    return (void *)(uintptr_t)link_mask(heap, is_twin ? link_unseal(slot, word) : word);
 }
 static inline void *link_next(zmm_heap *heap, const void *slot, size_t slot_bytes) {
     if (ZMM_UNLIKELY(!link_is_whole(slot, slot_bytes))) {
         panic(heap, PANIC_FREE_SLOT, slot);
     }
-    return link_open(heap, slot);
+    return link_open(heap, slot, slot_bytes);
 }
+/* The twin comes last: in a tiny slot it is what stays. */
 static inline void link_set(const zmm_heap *heap, void *slot, size_t slot_bytes, const void *next) {
+    const uint64_t word = link_mask(heap, (uintptr_t)next);
+    ANNOTATE_POKE((uint64_t *)slot, word);
 #if ZMM_SEALED_LINKS
-    const uint64_t sealed = link_seal(heap, slot, next);
-    ANNOTATE_POKE((uint64_t *)slot, sealed);
-    ANNOTATE_POKE(link_twin(slot, slot_bytes), sealed);
+    ANNOTATE_POKE(link_twin(slot, slot_bytes), link_seal(slot, word));
 #else
-    (void)heap;
     (void)slot_bytes;
-    ANNOTATE_POKE((const void **)slot, next);
 #endif
 }
+#if ZMM_SEALED_LINKS
+/* The same, and the slot's second word is wiped with the store of the first. */
+#define LINK_WIPED_BYTES ((size_t)16)
+static inline void link_set_wiped(const zmm_heap *heap, void *slot, size_t slot_bytes, const void *next) {
+    const uint64_t word = link_mask(heap, (uintptr_t)next);
+#if ZMM_ANNOTATES
+    ANNOTATE_ZERO(slot, LINK_WIPED_BYTES);
+    ANNOTATE_POKE((uint64_t *)slot, word);
+#else
+    typedef uint64_t pair __attribute__((vector_size(16), aligned(8), may_alias));
+    *(pair *)slot = (pair){word, 0};
+#endif
+    ANNOTATE_POKE(link_twin(slot, slot_bytes), link_seal(slot, word));
+}
+#endif
 
 #endif

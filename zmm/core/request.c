@@ -110,7 +110,6 @@ static zmm_heap *request_make_record(const zmm_options *options) {
         const bool is_fast = bin_index < ZMM_BIN_COUNT && !bin_is_tiny(bin_index);
         heap->small_words[bin_index] = is_fast ? page_word_small(heap->id, bin_index, 0) : PAGE_WORD_NONE;
     }
-    heap->small_bytes_max = ZMM_SMALL_BYTES_MAX;
 #if ZMM_TRIMS
     heap->trim_bytes_end = ZMM_SMALL_BYTES_MAX - TRIM_BYTES + 1;
     heap->fenced_pages_min =

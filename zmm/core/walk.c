@@ -11,7 +11,8 @@ static const void *walk_head(const zmm_heap *heap, uint32_t bin_index) {
 /* Counts the free slots of each run into the chunk records' scratch, or sets them back to 0. */
 static void walk_count_free_slots(const zmm_heap *heap, bool count) {
     for (uint32_t bin_index = 0; bin_index < ZMM_BIN_COUNT; bin_index++) {
-        for (const void *slot = walk_head(heap, bin_index); slot != NULL; slot = link_open(heap, slot)) {
+        for (const void *slot = walk_head(heap, bin_index); slot != NULL;
+             slot = link_open(heap, slot, bin_bytes[bin_index])) {
             const position at = ground_locate(NULL, slot);
             const uint32_t back_pages = page_word_back_pages(ground.words[at >> ZMM_PAGE_SHIFT]);
             uint16_t *const free_slots = &ground_chunk(at)->free_slots[position_page(at) - back_pages];
@@ -72,7 +73,8 @@ ZMM_INTERNAL void walk_visit(const zmm_heap *heap, const zmm_visitor *visitor, v
         walk_count_free_slots(heap, false);
     }
     for (uint32_t bin_index = 0; visitor->free_slot != NULL && bin_index < ZMM_BIN_COUNT; bin_index++) {
-        for (const void *slot = walk_head(heap, bin_index); slot != NULL; slot = link_open(heap, slot)) {
+        for (const void *slot = walk_head(heap, bin_index); slot != NULL;
+             slot = link_open(heap, slot, bin_bytes[bin_index])) {
             const position at = ground_locate(NULL, slot);
             const zmm_free_slot_view view = {
                 .bin_index = bin_index,
@@ -98,7 +100,7 @@ ZMM_INTERNAL void walk_visit(const zmm_heap *heap, const zmm_visitor *visitor, v
 static bool walk_is_free_slot(const zmm_heap *heap, uint32_t bin_index, const void *address) {
     const void *slot = walk_head(heap, bin_index);
     while (slot != NULL && slot != address) {
-        slot = link_open(heap, slot);
+        slot = link_open(heap, slot, bin_bytes[bin_index]);
     }
     return slot != NULL;
 }

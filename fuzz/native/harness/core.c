@@ -192,7 +192,7 @@ QUIET static void page_map_shape(const chunk_record *chunk, uint32_t *gaps, uint
 QUIET static uint32_t list_length(zmm_heap *heap, uint32_t bin_index) {
     uint32_t length = 0;
     for (void *slot = *bin_head(heap, bin_index); slot != NULL && length < 8; length++) {
-        slot = link_open(heap, slot);
+        slot = link_open(heap, slot, bin_bytes[bin_index]);
         if ((uintptr_t)slot % ZMM_SLOT_ALIGNMENT_BYTES != 0 || ground_locate(heap, slot) == POSITION_NONE) {
             break;
         }

@@ -143,8 +143,8 @@ CASE(check_names_BIN_2) {
     BREAK("BIN-2", set_link(heap, 320, free_head(heap, 320), free_head(heap, 320)));
     BREAK("BIN-2", {
         void *const first = free_head(heap, 320);
-        void *const second = link_open(heap, first);
-        set_link(heap, 320, link_open(heap, second), second);
+        void *const second = link_open(heap, first, 320);
+        set_link(heap, 320, link_open(heap, second, 320), second);
     });
 }
 
@@ -156,15 +156,15 @@ CASE(check_names_BIN_3) {
     BREAK("BIN-3", set_live(patient.slot + 8, true));
     BREAK("BIN-3", set_live(patient.large, true));
     BREAK("BIN-3", set_live(chunk_page(patient.main, 400), true)); /* a free page */
-    BREAK("BIN-3", set_free_head(heap, 320, link_open(heap, free_head(heap, 320))));
+    BREAK("BIN-3", set_free_head(heap, 320, link_open(heap, free_head(heap, 320), 320)));
     BREAK("BIN-3", set_free_head(heap, 512, NULL));
 #else
-    BREAK("USE-1", set_free_head(heap, 320, link_open(heap, free_head(heap, 320))));
+    BREAK("USE-1", set_free_head(heap, 320, link_open(heap, free_head(heap, 320), 320)));
     BREAK("USE-1", set_free_head(heap, 512, NULL));
 #endif
 }
 
-/* LINK-1: both copies of a free slot's link agree. Level fast has one copy. */
+/* LINK-1: a free slot's link and its twin agree. Level fast has no twin. */
 CASE(check_names_LINK_1) {
 #if ZMM_SEALED_LINKS
     BREAK("LINK-1", allow_mistakes(free_head(heap, 320), 320); *(uint64_t *)free_head(heap, 320) ^= 1);

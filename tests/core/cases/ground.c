@@ -7,7 +7,7 @@
 static size_t reserve_bytes_for(uint32_t range_chunks) {
     const uint32_t slots = ground_slots(range_chunks);
     return ((size_t)range_chunks << ZMM_CHUNK_SHIFT) + ground_words_bytes(slots) +
-           (ZMM_LIVE_BITS ? ground_live_bytes(slots) : 0) + ground_records_bytes(slots);
+           (ZMM_LIVE_BITS ? GROUND_LIVE_SKEW_BYTES + ground_live_bytes(slots) : 0) + ground_records_bytes(slots);
 }
 /* A process whose range has room for the fewest chunks. */
 static void scarce_range(void) {

@@ -155,10 +155,18 @@ CASE(writes_into_free_slots_panic) {
     EXPECT_PANIC(WRITTEN, slot[7] ^= 1; zmm_heap_gc(heap));
     EXPECT_PANIC(WRITTEN, slot[95] ^= 1; zmm_heap_gc(heap));
     EXPECT_PANIC(WRITTEN, memset(slot, 'A', 12); zmm_heap_gc(heap));
-    /* Both words alike, as after a long overflow: the link opens to an address outside every chunk. */
-    EXPECT_PANIC(ASTRAY, memset(slot, 'A', 96); zmm_heap_alloc(heap, 96); zmm_heap_alloc(heap, 96));
-    EXPECT_PANIC(ASTRAY, memset(slot, 'A', 96); zmm_heap_gc(heap));
-    char *const tiny = alloc_of(heap, 8); /* one word, one copy */
+    /* Both words alike, as after a long overflow; and a whole free slot over another one. */
+    EXPECT_PANIC(WRITTEN, memset(slot, 'A', 96); zmm_heap_alloc(heap, 96));
+    EXPECT_PANIC(WRITTEN, memset(slot, 0, 96); zmm_heap_alloc(heap, 96));
+    EXPECT_PANIC(WRITTEN, memset(slot, 'A', 96); zmm_heap_gc(heap));
+    char *const next = free_head(heap, 96) == (void *)slot ? link_open(heap, slot, 96) : free_head(heap, 96);
+    allow_mistakes(next, 96);
+    EXPECT_PANIC(WRITTEN, memcpy(slot, next, 96); zmm_heap_gc(heap));
+    EXPECT_PANIC(WRITTEN, memcpy(next, slot, 96); zmm_heap_gc(heap));
+    /* The highest bit of both fits, and leads nowhere. (With trims the twin is the second word.) */
+    EXPECT_PANIC(ASTRAY, *(uint64_t *)(void *)slot ^= (uint64_t)1 << 63; *link_twin(slot, 96) ^= (uint64_t)1 << 63;
+                 zmm_heap_gc(heap));
+    char *const tiny = alloc_of(heap, 8); /* one word, which is its own seal */
     zmm_heap_free(heap, tiny);
     allow_mistakes(tiny, 8);
     EXPECT_PANIC(ASTRAY, memset(tiny, 'A', 8); zmm_heap_alloc(heap, 8); zmm_heap_alloc(heap, 8));
@@ -183,6 +191,8 @@ CASE(free_lists_that_lead_astray_panic) {
     EXPECT_PANIC("a free list runs in a circle", set_link(heap, 96, slot, slot); zmm_heap_gc(heap));
 #if ZMM_LIVE_BITS
     EXPECT_PANIC("a free list leads to a live slot", set_free_head(heap, 96, live); zmm_heap_alloc(heap, 96));
+    EXPECT_PANIC("a free list leads to a live slot", set_link(heap, 96, live, NULL); set_free_head(heap, 96, live);
+                 zmm_heap_alloc(heap, 96));
     EXPECT_PANIC(ASTRAY, set_free_head(heap, 96, elsewhere); zmm_heap_alloc(heap, 96));
     store_prepare();
     zmm_heap *const stored = store_heap(ZMM_EDITION_ZMM, &store_handlers);
