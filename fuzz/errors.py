@@ -31,6 +31,7 @@ def explain_os_error(error: OSError, doing: str) -> str:
         errno.EACCES: "permission denied; choose a place you may use",
         errno.EPERM: "not permitted; choose a place you may use",
         errno.ENOENT: "no such file or directory; check the path",
+        errno.EEXIST: "something else of that name is there; choose another name",
         errno.EISDIR: "is a directory; name a file",
         errno.ENOTDIR: "a part of the path is not a directory; check the path",
         errno.EROFS: "the file system is read-only; choose another place",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from dataclasses import replace
@@ -79,6 +80,9 @@ def _connect(address: str) -> Any:
         import distributed
     except ImportError:
         raise UserError("--scheduler needs Dask; pip install 'zmm[dask]' here and on the workers") from None
+    if not re.search(r":[0-9]+/?$", address):
+        # Dask would look for it all the same, and leave a half-made client behind.
+        raise UserError(f"no Dask scheduler at {address}: it has no port; write tcp://HOST:PORT")
     try:
         open_client: Any = distributed.Client
         client = open_client(address, timeout=_CONNECT_SECONDS, set_as_default=False)

@@ -15,7 +15,7 @@ from ..campaign.seeds import read_seeds, write_seeds
 from ..errors import CLEAN, UserError, explain_os_error
 from ..report.simple import write_simple
 from . import options
-from .output import check_writable, make_console, write_file
+from .output import check_directory, check_writable, make_console, write_file
 
 app = typer.Typer(
     name="corpus",
@@ -56,6 +56,7 @@ def merge_command(
 
         zmm corpus merge zmm-corpus/heap other-machine/ --fuzz-target heap --json merged.json
     """
+    check_directory(into, "DIR")
     folders = [folder_of(path) for path in sources]
     _change(into, folders, _find(engine, fuzz_target), time_budget, json, quiet, "merge")
 
@@ -71,7 +72,7 @@ def prune_command(
     ] = None,
     edges: Annotated[bool, typer.Option("--edges", help="keep what reaches edges, however often: few inputs")] = False,
     longest: Annotated[
-        int, typer.Option("--longest", metavar="BYTES", help="drop longer inputs", show_default="any")
+        int, typer.Option("--longest", metavar="BYTES", help="drop longer inputs", show_default="any", min=0)
     ] = 0,
     json: options.Json = None,
     quiet: options.Quiet = False,

@@ -27,6 +27,8 @@ from . import options
 from .faults_search import search as run_search
 from .output import check_directory, check_writable, make_console, write_file
 
+SEARCH_BUDGET = "10m"
+
 
 def command(
     target: Annotated[
@@ -55,7 +57,7 @@ def command(
     search: Annotated[
         bool, typer.Option("--search", help="search for faults that are not in the catalogue instead (default: on zmm)")
     ] = False,
-    time_budget: options.TimeBudget = "10m",
+    time_budget: options.TimeBudget = SEARCH_BUDGET,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="write what the search finds as faults' files")
     ] = None,
@@ -67,7 +69,8 @@ def command(
 
     Exit code 1: a legal operation raised an alarm, or a level of zmm missed a fault that it promises to stop.
 
-    Examples:
+    For example:
+
         zmm faults --target zmm --target php
 
         zmm faults --fault my-fault.toml --html matrix.html
@@ -75,9 +78,22 @@ def command(
         zmm faults --search --time-budget 10m --target zmm:hardened
     """
     number = options.parse_seed(seed)
+    searching = {"--out": out, "--time-budget": time_budget != SEARCH_BUDGET}
+    performing = {
+        "--fault": fault,
+        "--class": classes,
+        "--runs": runs != RUNS,
+        "--variants": variant_count,
+        "--prices": prices,
+        "--reproducers": reproducers,
+        "--html": html,
+        "--list": list_all,
+    }
     if search:
+        options.refuse(performing, "does not go with --search; leave one of them out")
         seconds = options.parse_duration(time_budget)
         run_search(target, seconds, seed=number, jobs=jobs, json=json, out=out, quiet=quiet)
+    options.refuse(searching, "is for the search alone: zmm faults --search")
     for name in classes or ():
         if name not in CLASSES:
             raise UserError(f"unknown class {name!r}; there are {', '.join(CLASSES)}")
@@ -88,7 +104,7 @@ def command(
     for path in (json, html):
         check_writable(path)
     if reproducers is not None:
-        check_directory(reproducers)
+        check_directory(reproducers, "--reproducers")
     console = make_console()
     with Subjects() as subjects:
         if list_all:

@@ -107,6 +107,8 @@ def command(
     )
     check_writable(json)
     check_directory(plan.output)
+    if not scheduler and "://" not in plan.corpus:
+        check_directory(Path(plan.corpus), "--corpus")
     if not scheduler and "://" in plan.corpus:
         raise UserError(f"--corpus {plan.corpus} is a URL, which needs --scheduler; name a folder")
     if core is not None and not core.is_dir():

@@ -104,7 +104,8 @@ def command(
 
     A sample by default: the same for the same seed. Exit code 1: a mutant survived that nobody has explained.
 
-    Examples:
+    For example:
+
         zmm mutate --sample 200 --json mutants.json --html mutants.html
 
         zmm mutate --model --all --resume mutants-of-the-models --jobs 2
@@ -112,8 +113,10 @@ def command(
     if page is not None:
         write_page(page, of)
         raise typer.Exit(CLEAN)
+    options.refuse({"--from": of}, "is for a page alone: zmm mutate --page FILE --from FILE")
+    options.refuse({"--sample": every and count != SAMPLE}, "does not go with --all; leave one of them out")
     budget_seconds = options.parse_duration(time_budget)
-    deadline = time.monotonic() + options.parse_duration(total) if total else float("inf")
+    deadline = time.monotonic() + options.parse_duration(total, "--total") if total else float("inf")
     number = options.parse_seed(seed)
     tiers = choose_tiers(tier)
     if level not in LEVELS:
@@ -123,11 +126,13 @@ def command(
         raise UserError(
             "zmm mutate needs the sources of core, models and tests, which are not here; name the tree with --source"
         )
+    if survivors != FILE and not survivors.is_file():
+        raise UserError(f"--survivors {survivors} is no file; name one like fuzz/mutate/survivors.toml")
     known = read_survivors(survivors)
     for path in (json, html):
         check_writable(path)
     if resume is not None:
-        check_directory(resume)
+        check_directory(resume, "--resume")
     towers = [name for name, wanted in zip(TOWERS, (core, model, api), strict=True) if wanted] or [CORE]
     console = make_console()
     plan = Plan(None if every else count, budget_seconds, jobs, deadline, again, frozenset(mutant or ()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 EDITIONS = ("zmm", "php-8.2")
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str, option: str = "--time-budget") -> float:
     """
     Seconds of a duration such as 60s, 2m, 1.5h, 500ms or 45.
 
@@ -25,7 +26,7 @@ def parse_duration(text: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if seconds <= 0:
-        raise UserError(f"--time-budget {text!r} is not a duration; write 60s, 2m or 1h")
+        raise UserError(f"{option} {text!r} is not a duration; write 60s, 2m or 1h")
     return seconds
 
 
@@ -45,6 +46,18 @@ def parse_seed(seed: int) -> int:
     if not 0 <= seed < 2**64:
         raise UserError(f"--seed {seed} is out of range; use 0 to {2**64 - 1}")
     return seed
+
+
+def refuse(given: Mapping[str, object], remedy: str) -> None:
+    """
+    Options that would be passed over without a word: the first of those that were given (whose value is true) is named.
+
+    Raises:
+        UserError: one was given.
+    """
+    for option, value in given.items():
+        if value:
+            raise UserError(f"{option} {remedy}")
 
 
 Target = Annotated[

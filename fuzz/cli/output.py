@@ -79,7 +79,7 @@ def write_file(path: Path, data: bytes) -> None:
         raise UserError(explain_os_error(error, f"write {path}")) from None
 
 
-def check_directory(path: Path) -> None:
+def check_directory(path: Path, option: str = "--out") -> None:
     """
     Tells a user before the work that a directory cannot be made or written to.
 
@@ -90,6 +90,6 @@ def check_directory(path: Path) -> None:
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
     if not parent.is_dir():
-        raise UserError(f"cannot write to {path}: {parent} is not a directory; choose another with --out")
+        raise UserError(f"cannot write to {path}: {parent} is not a directory; choose another with {option}")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write to {path}: permission denied; choose another directory with --out")
+        raise UserError(f"cannot write to {path}: permission denied; choose another directory with {option}")

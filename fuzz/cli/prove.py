@@ -12,7 +12,7 @@ from ..errors import CLEAN, COUNTEREXAMPLE, INCONCLUSIVE, UserError, explain_os_
 from ..prove.catalogue import PROPERTIES
 from ..prove.property import ENGINES, Property, Result
 from ..prove.run import Clock, overall, prove_all
-from ..prove.table import as_rows, changes, counts, print_results, replaced, row_line
+from ..prove.table import BEGIN, as_rows, changes, counts, has_table, print_results, replaced, row_line
 from ..report.record import environment
 from ..report.simple import write_simple
 from ..tiers.base import Interrupted
@@ -54,7 +54,8 @@ def command(
 
     Exit code 1: a property is refuted, or a planted change is not. Exit code 3: some could not be decided.
 
-    Examples:
+    For example:
+
         zmm prove --quick
 
         zmm prove --engine ir --property ir-product --json proof.json
@@ -68,6 +69,11 @@ def command(
     clock = Clock(options.parse_duration(time_budget))
     page = _page(compare)
     template = _page(markdown)
+    for path, text in ((compare, page), (markdown, template)):
+        if path is not None and not has_table(text):
+            raise UserError(
+                f"{path} has no table of zmm prove; name a page with its two lines ({BEGIN}), docs/proofs.md"
+            )
     for path in (json, markdown):
         check_writable(path)
     results: list[Result] = []
@@ -103,10 +109,7 @@ def command(
         rows = as_rows(results)
         write_file(json, write_simple(status, properties=rows, environment=environment({"zmm": VERSION})))
     if markdown is not None and not interrupted:
-        try:
-            write_file(markdown, replaced(template, results, PROPERTIES).encode())
-        except ValueError as error:
-            raise UserError(f"{markdown}: {error}; name a page that has them") from None
+        write_file(markdown, replaced(template, results, PROPERTIES).encode())
     raise typer.Exit(_CODES[status])
 
 

@@ -39,7 +39,7 @@ def read_survivors(path: Path = FILE) -> dict[str, Survivor]:
         return {}
     try:
         tables = tomllib.loads(path.read_text("utf-8")).get("survivor", [])
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: {error}; repair it, or name another with --survivors") from None
     found: dict[str, Survivor] = {}
     for index, table in enumerate(tables, 1):

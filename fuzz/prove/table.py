@@ -102,6 +102,11 @@ def to_markdown(results: Sequence[Result], table: Sequence[Property], before: Ma
     return "\n".join([*lines, END])
 
 
+def has_table(page: str) -> bool:
+    """Whether a page has the two lines between which its table stands."""
+    return -1 < page.find(BEGIN) < page.find(END)
+
+
 def replaced(page: str, results: Sequence[Result], table: Sequence[Property]) -> str:
     """
     The page with its table made anew.
@@ -110,7 +115,7 @@ def replaced(page: str, results: Sequence[Result], table: Sequence[Property]) ->
         ValueError: the page has no place for a table.
     """
     begin, end = page.find(BEGIN), page.find(END)
-    if begin < 0 or end < begin:
+    if not has_table(page):
         raise ValueError(f"no lines {BEGIN} and {END}")
     before = {name: (status, seconds) for name, status, seconds in _ROW.findall(page)}
     return page[:begin] + to_markdown(results, table, before) + page[end + len(END) :]

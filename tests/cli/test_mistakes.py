@@ -45,14 +45,42 @@ def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
         (["replay", "."], ["is a directory"]),
         (["shrink", "missing.zmm", "-o", "out"], ["missing.zmm", "no such file"]),
         (["bench", "memory"], ["unknown suite 'memory'", "suite"]),
+        (["bench", "prices", "--target", "libc"], ["--target", "suite and worst"]),
+        (["bench", "worst", "--search", "file"], ["cannot write to file", "--search"]),
         (["prove", "--engine", "magic"], ["'magic'", "crosshair"]),
+        (["prove", "--engine", "z3", "--property", "ir-product"], ["no property", "--list"]),
+        (["prove", "--markdown", "file"], ["file has no table", "docs/proofs.md"]),
+        (["prove", "--compare", "file"], ["file has no table", "docs/proofs.md"]),
+        (["prove", "--compare", "binary"], ["cannot read binary", "not a text"]),
+        (["mutate", "--total", "nan"], ["--total 'nan'"]),
+        (["mutate", "--all", "--sample", "3"], ["--sample", "--all"]),
+        (["mutate", "--from", "file"], ["--from", "--page"]),
+        (["mutate", "--survivors", "missing"], ["--survivors missing is no file"]),
+        (["mutate", "--survivors", "binary"], ["binary: ", "--survivors"]),
+        (["mutate", "--survivors", "file"], ["file: ", "--survivors"]),
+        (["mutate", "--resume", "file"], ["cannot write to file", "--resume"]),
+        (["faults", "--search", "--fault", "S01"], ["--fault", "--search"]),
+        (["faults", "--search", "--variants", "5"], ["--variants", "--search"]),
+        (["faults", "--search", "--html", "a.html"], ["--html", "--search"]),
+        (["faults", "--time-budget", "1m"], ["--time-budget", "--search"]),
+        (["faults", "--out", "found"], ["--out", "--search"]),
+        (["faults", "--reproducers", "file"], ["cannot write to file", "--reproducers"]),
+        (["faults", "--fault", "binary.toml"], ["binary.toml"]),
+        (["fuzz", "--corpus", "file"], ["cannot write to file", "--corpus"]),
+        (["fuzz", "--scheduler", "nonsense"], ["nonsense", "tcp://HOST:PORT"]),
+        (["corpus", "merge", "file", "."], ["cannot write to file"]),
+        (["corpus", "prune", ".", "--longest", "-1"], ["--longest"]),
+        (["corpus", "stats", "binary"], ["binary is neither", "check the path"]),
         (["doctor", "--json", "missing/doctor.json"], ["missing/doctor.json"]),
         (["targets", "--json", "missing/targets.json"], ["missing/targets.json"]),
     ],
     ids=" ".join,
 )
-def test_wrong_usage_is_one_line(zmm: Run, arguments: list[str], words: list[str]) -> None:
+def test_wrong_usage_is_one_line(zmm: Run, arguments: list[str], words: list[str], tmp_path: Path) -> None:
     """Each names the thing and the remedy."""
+    (tmp_path / "file").write_text("neither this nor that\n")
+    for name in ("binary", "binary.toml"):
+        (tmp_path / name).write_bytes(b"\xff\xfe\x00")
     one_line(zmm(*arguments), *words)
 
 
