@@ -6,7 +6,8 @@ from .property import Property
 from .sources import Change
 
 _LINK = "zmm/core/link.h"
-_CORE, _BITS, _LAYOUT, _RUN = "zmm/core/core.h", "zmm/core/bits.h", "zmm/core/layout.h", "zmm/core/run.c"
+_CORE, _BITS, _LAYOUT, _LIVE = "zmm/core/core.h", "zmm/core/bits.h", "zmm/core/layout.h", "zmm/core/live.h"
+_RUN = "zmm/core/run.c"
 _ALL = "all 2**64 sizes"
 _KEYS = "all keys, all slots, all links"
 
@@ -182,10 +183,10 @@ IR = (
     _ir(
         "ir-live-bit",
         "A slot's live bit is its own, and exchanging it touches no other.",
-        f"live_exchange ({_CORE})",
+        f"live_exchange ({_LIVE})",
         "all positions and words",
         "claims_words:live_bit",
-        Change(_CORE, "btsq %2, %0", "btrq %2, %0"),
+        Change(_LIVE, "btsq %2, %0", "btrq %2, %0"),
     ),
     _ir(
         "ir-link-round-trip",
