@@ -209,6 +209,17 @@ def test_a_server_outlives_whatever_its_children_do(subject_of: Callable[[str], 
     assert letters == ["s", "D", "s", "n"]
 
 
+@pytest.mark.parametrize(("level", "letter"), [("release", "C"), ("hardened", "s"), ("debug", "D")])
+@pytest.mark.parametrize("name", ["P13", "P14"])
+def test_an_access_past_a_long_block_is_stopped_at_its_fence(
+    name: str, level: str, letter: str, subject_of: Callable[[str], Subject]
+) -> None:
+    """At the access: by the machine, and in guard mode with a report; level release lets it into the next block."""
+    fault = next(fault for fault in load_catalogue(found=True) if fault.id == name)
+    with Server(subject_of(f"zmm:{level}")) as server:
+        assert judge(server.run(fault.sequence)).code == letter
+
+
 # ---- the list, the result --------------------------------------------------------------------------------------------
 
 

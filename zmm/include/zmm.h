@@ -73,7 +73,8 @@ typedef struct zmm_options {
     const void *storage_data; /* copied for the handlers when storage_data_bytes > 0, else passed on as it is */
     size_t storage_data_bytes;
     bool wipes; /* level hardened: freed blocks are zeroed, and writes into them found later (also: ZMM_WIPE=1) */
-    uint32_t guard_every; /* level debug: one block of so many lies on pages of its own; 1: all (also: ZMM_GUARD) */
+    uint32_t guard_every; /* level debug: one block of so many lies on pages of its own; 1: all (also: ZMM_GUARD);
+                             never with handlers, which all of a heap's memory comes from */
     uint32_t check_every; /* level debug: the heap is checked at every so-manieth call (also: ZMM_CHECK_EVERY) */
 } zmm_options;
 
