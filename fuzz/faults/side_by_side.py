@@ -32,12 +32,17 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a loop may cost on a target: ``most`` of its unit, or of what it costs on ``reference``."""
+    """
+    What a loop may cost on a target: ``most`` of its unit, or of what it costs on ``reference``.
+
+    ``instead`` says which goal holds where the reference is not there.
+    """
 
     target: str
     loop: str
     most: float
     reference: str = ""
+    instead: Goal | None = None
 
     def measured(self, prices: Sequence[Price]) -> float | None:
         """The figure to be held against ``most``; None where one of the two was not measured."""
@@ -46,10 +51,14 @@ class Goal:
                 return price.ratios.get(self.reference) if self.reference else price.least
         return None
 
+    def applying(self, prices: Sequence[Price]) -> Goal:
+        """Return this goal, or the one instead of it where its reference was not measured."""
+        return self if self.instead is None or self.measured(prices) is not None else self.instead
+
 
 GOALS = (
     Goal("zmm", INSTRUCTIONS, 93),
-    Goal("zmm", "pair", 1.25, "php"),
+    Goal("zmm", "pair", 1.15, "php:8.4", instead=Goal("zmm", "pair", 1.25, "php")),
     Goal("zmm", MEMORY, 1.02, "zmm:fast"),
     Goal("zmm:hardened", "pair", 1.7, "libc"),
     Goal("zmm:hardened", "random", 1.2, "libc"),
