@@ -149,7 +149,8 @@ def _run_section(record: MutateRecord) -> list[str]:
             f"do not compile, {tower.equal:,} change nothing, {tower.duplicate:,} are the same as another. Of the "
             f"{tower.unique:,} others {tower.equivalent:,} are known to be equivalent; "
             f"{record.budget_seconds:.0f} s each.",
-            f"Measured {record.environment.get('date', 'on a day unknown')}.",
+            f"Measured {record.environment.get('date', 'on a day unknown')}: `zmm mutate --{tower.tower} --sample "
+            f"{tower.unique} --time-budget {record.budget_seconds:.0f}s`.",
             *(
                 [f"\n{' '.join(filter(None, (record.remark, record.reason and f'({record.reason})')))}"]
                 if record.remark or record.reason
@@ -188,9 +189,9 @@ def _detection_section(records: list[MutateRecord]) -> list[str]:
         if board is not None:
             parts.append(
                 f"{board.mutants} mutants of those above, every file and kind of change with its share, each under the "
-                f"tiers with programs of {board.seeds} other seeds, {board.budget_seconds:.0f} s each "
-                f"({record.environment.get('date', '')}). Medians, and 5 % to 95 % of the seeds; what the cases and "
-                "the misuse catalogue say does not depend on a seed.\n"
+                f"tiers with programs of {board.seeds} other seeds, {board.budget_seconds:.0f} s each (`--seeds "
+                f"{board.seeds} --seeds-sample {board.mutants}`, {record.environment.get('date', '')}). Medians, and "
+                "5 % to 95 % of the seeds; what the cases and the misuse catalogue say does not depend on a seed.\n"
             )
             parts += [
                 "| budget | killed by | of the mutants | 5 % to 95 % of the seeds |",
