@@ -19,6 +19,8 @@ from .build import LEVELS, find_compiler
 _CHECK = re.compile(r"CHECK\(((?:[^()]|\((?:[^()]|\([^()]*\))*\))*?), \"([A-Z]+-\d+)\"\);")
 _BROKEN = re.compile(r"^\s+\*\s+(?:Keeps:\s+)?([A-Z]+-\d+)\s{2,}(\S.*)$", re.MULTILINE)
 _SECONDS = 60
+# Files of cases that damage what only some levels have, and such a level.
+_ELSEWHERE = {"fences": "hardened", "guarded": "debug"}
 # In the place of the expectation: the check is made in a child, which may not survive a heap that nobody checked.
 _TELL = r"""
 #undef EXPECT_BROKEN
@@ -68,25 +70,25 @@ def without_invariant(text: str, name: str) -> str:
     return text.replace(f'broken = "{name}"', "broken = NULL")
 
 
-def damages(root: Path, folder: Path, level: str, without: str = "") -> list[Damage]:
+def damages(root: Path, folder: Path, level: str, without: str = "", file: str = "check") -> list[Damage]:
     """
-    What a core without an invariant (none: the whole check) says of every damage.
+    What a core without an invariant (none: the whole check) says of every damage that a file of cases does.
 
     Raises:
         UserError: the cases do not compile.
     """
-    work = folder / (without or "whole")
+    work = folder / file / (without or "whole")
     for part in ("zmm/core", "zmm/include", "tests/core"):
         shutil.copytree(root / part, work / part, dirs_exist_ok=True)
     check = work / "zmm/core/check.c"
     check.write_text(without_invariant(check.read_text(), without) if without else check.read_text())
-    cases = work / "tests/core/cases/check.c"
+    cases = work / f"tests/core/cases/{file}.c"
     source = cases.read_text()
     marked = source.replace('#include "../world.h"', f'#include "../world.h"\n{_TELL}#line 3\n', 1)
     cases.write_text(marked)
     program = work / "tests-check"
     main = work / "main.c"
-    main.write_text(_main(work / "tests/core/core_tests.c"))
+    main.write_text(_main(work / "tests/core/core_tests.c", file))
     command = [find_compiler(), "-std=gnu11", "-pipe", "-w", "-O0", f"-DZMM_LEVEL={LEVELS[level]}", "-pthread"]
     command += [f"-I{work / part}" for part in ("zmm/core", "zmm/include", "tests/core")]
     done = subprocess.run([*command, str(main), "-o", str(program)], capture_output=True, text=True, check=False)
@@ -112,10 +114,10 @@ def _damage_at(lines: Sequence[str], index: int) -> str:
     return inner[1] if inner else text
 
 
-def _main(program: Path) -> str:
-    """core_tests.c with the cases of `check` only."""
+def _main(program: Path, file: str) -> str:
+    """core_tests.c with the cases of one file only."""
     lines = program.read_text().splitlines()
-    kept = [line for line in lines if not line.startswith('#include "cases/') or line == '#include "cases/check.c"']
+    kept = [line for line in lines if not line.startswith('#include "cases/') or line == f'#include "cases/{file}.c"']
     return "\n".join(kept) + "\n"
 
 
@@ -124,12 +126,30 @@ def only_seen_by(root: Path, folder: Path, level: str, names: Sequence[str]) -> 
     For each invariant a damage that it sees and that nothing sees without it; those without one are left out.
 
     Where there is none, a damage of which the check without it gives no answer at all: it crashes, or does not end.
+    Invariants of what other levels have are damaged at theirs.
     """
-    whole = {(one.line, one.text) for one in damages(root, folder, level) if one.said == one.meant}
+    found = _seen_in("check", root, folder, level, names)
+    for file, its_level in _ELSEWHERE.items():
+        missing = [name for name in names if name not in found]
+        if missing and (root / f"tests/core/cases/{file}.c").is_file():
+            found |= _seen_in(file, root, folder, its_level, missing)
+    return found
+
+
+def _seen_in(file: str, root: Path, folder: Path, level: str, names: Sequence[str]) -> dict[str, str]:
+    whole = {
+        (one.line, one.text): one.meant
+        for one in damages(root, folder, level, file=file)
+        if one.said == one.meant and one.meant in names
+    }
     found: dict[str, str] = {}
     for name in names:
+        if name not in whole.values():
+            continue
         told = [
-            one for one in damages(root, folder, level, name) if one.meant == name and (one.line, one.text) in whole
+            one
+            for one in damages(root, folder, level, name, file)
+            if one.meant == name and (one.line, one.text) in whole
         ]
         for said, remark in (("nothing", ""), ("death", " (without it the check does not come back)")):
             texts = [f"{one.text}{remark}" for one in told if one.said == said]
