@@ -100,8 +100,7 @@ class Arena:
 
         Args:
             seed: of the programs.
-            fixed: shared by the arenas of all seeds: what the cases and the misuse catalogue say, and whether the
-                library starts at all, is asked once.
+            fixed: shared by the arenas of all seeds: what the cases and the misuse catalogue say is asked once.
         """
         other = copy(self)
         other.seed = seed
@@ -115,12 +114,17 @@ class Arena:
 
     def try_mutant(self, library: Path, workshop: Workshop, mutant: Mutant, budget_seconds: float) -> Death:
         """Gives a mutant to the tiers, one after the other, until one kills it or the budget is used up."""
+        death = self._try_once(library, workshop, mutant, budget_seconds)
+        if death.kill is not None and death.kill.rule == "START":
+            # It may have been something else, such as a runner that was built anew just then.
+            death = self._try_once(library, workshop, mutant, budget_seconds)
+        return death
+
+    def _try_once(self, library: Path, workshop: Workshop, mutant: Mutant, budget_seconds: float) -> Death:
         clock = Clock(budget_seconds)
         target = replace(self.sound, name=f"zmm:{library}", library=str(library))
         operations = 0
         kill: Kill | None = None
-        if self._fixed is not None and (start := self._fixed.get(("start", mutant.key))) is not None:
-            return Death(start[0], start[1], 0, {})
         try:
             with Session(target, hang_seconds=HANG_SECONDS) as session:
                 for kind, attempt in self._attempts(session, target, library, workshop, mutant, clock):
@@ -137,8 +141,6 @@ class Arena:
         except TargetError as error:
             # The library could not even be loaded, or not again.
             kill = Kill("lockstep" if "lockstep" in self.tiers else self.tiers[0], "START", str(error), operations)
-            if self._fixed is not None and operations == 0:
-                self._fixed["start", mutant.key] = kill, max(clock.spent, 0.0)
         return Death(kill, max(clock.spent, 0.0), operations, clock.by_tier)
 
     def _timed(

@@ -18,7 +18,9 @@ from .build import LEVELS, find_compiler
 
 _CHECK = re.compile(r"CHECK\(((?:[^()]|\((?:[^()]|\([^()]*\))*\))*?), \"([A-Z]+-\d+)\"\);")
 _BROKEN = re.compile(r"^\s+\*\s+(?:Keeps:\s+)?([A-Z]+-\d+)\s{2,}(\S.*)$", re.MULTILINE)
+_CASE = re.compile(r"^CASE\w*\((\w+)\)", re.MULTILINE)
 _SECONDS = 60
+_ALONE = "check"
 # Files of cases that damage what only some levels have, and such a level.
 _ELSEWHERE = {"fences": "hardened", "guarded": "debug"}
 # In the place of the expectation: the check is made in a child, which may not survive a heap that nobody checked.
@@ -70,7 +72,7 @@ def without_invariant(text: str, name: str) -> str:
     return text.replace(f'broken = "{name}"', "broken = NULL")
 
 
-def damages(root: Path, folder: Path, level: str, without: str = "", file: str = "check") -> list[Damage]:
+def damages(root: Path, folder: Path, level: str, without: str = "", file: str = _ALONE) -> list[Damage]:
     """
     What a core without an invariant (none: the whole check) says of every damage that a file of cases does.
 
@@ -84,8 +86,9 @@ def damages(root: Path, folder: Path, level: str, without: str = "", file: str =
     check.write_text(without_invariant(check.read_text(), without) if without else check.read_text())
     cases = work / f"tests/core/cases/{file}.c"
     source = cases.read_text()
-    marked = source.replace('#include "../world.h"', f'#include "../world.h"\n{_TELL}#line 3\n', 1)
-    cases.write_text(marked)
+    # Behind the one include that each file has in its second line.
+    head, include, rest = source.split("\n", 2)
+    cases.write_text(f"{head}\n{include}\n{_TELL}#line 3\n{rest}")
     program = work / "tests-check"
     main = work / "main.c"
     main.write_text(_main(work / "tests/core/core_tests.c", file))
@@ -94,7 +97,8 @@ def damages(root: Path, folder: Path, level: str, without: str = "", file: str =
     done = subprocess.run([*command, str(main), "-o", str(program)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise UserError(f"the core's cases do not compile: {done.stderr.strip().splitlines()[0]}")
-    said = subprocess.run([str(program)], capture_output=True, text=True, timeout=_SECONDS, check=False).stdout
+    command = [str(program), *(_CASE.findall(source) if file != _ALONE else [])]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False).stdout
     lines = source.splitlines()
     found = []
     for line in said.splitlines():
@@ -106,7 +110,8 @@ def damages(root: Path, folder: Path, level: str, without: str = "", file: str =
 
 def _damage_at(lines: Sequence[str], index: int) -> str:
     """What a case does to the heap: the statement around a line."""
-    first = index
+    # A bare expectation tells nothing: what is before it does the damage.
+    first = index - 1 if lines[index].lstrip().startswith("EXPECT_BROKEN(heap,") else index
     while first > 0 and not lines[first].lstrip().startswith(("BREAK(", "CASE", "EXPECT_BROKEN")):
         first -= 1
     text = " ".join(" ".join(lines[first : index + 1]).split())
@@ -115,10 +120,11 @@ def _damage_at(lines: Sequence[str], index: int) -> str:
 
 
 def _main(program: Path, file: str) -> str:
-    """core_tests.c with the cases of one file only."""
+    """core_tests.c with the cases of `check` only; other files lean on what stands in those before them."""
     lines = program.read_text().splitlines()
-    kept = [line for line in lines if not line.startswith('#include "cases/') or line == f'#include "cases/{file}.c"']
-    return "\n".join(kept) + "\n"
+    if file == _ALONE:
+        lines = [line for line in lines if not line.startswith('#include "cases/') or f"/{file}.c" in line]
+    return "\n".join(lines) + "\n"
 
 
 def only_seen_by(root: Path, folder: Path, level: str, names: Sequence[str]) -> dict[str, str]:
@@ -128,7 +134,7 @@ def only_seen_by(root: Path, folder: Path, level: str, names: Sequence[str]) -> 
     Where there is none, a damage of which the check without it gives no answer at all: it crashes, or does not end.
     Invariants of what other levels have are damaged at theirs.
     """
-    found = _seen_in("check", root, folder, level, names)
+    found = _seen_in(_ALONE, root, folder, level, names)
     for file, its_level in _ELSEWHERE.items():
         missing = [name for name in names if name not in found]
         if missing and (root / f"tests/core/cases/{file}.c").is_file():
