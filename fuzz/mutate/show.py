@@ -234,8 +234,8 @@ def _ablation_section(records: list[MutateRecord]) -> list[str]:
 
 _ABLATION = """Each rule is switched off by itself, and a bug is looked for that is then missed. For the rules of the
 models the bug is a slip in the rows of a program that is right (`fuzz/mutate/slips.py`); for an invariant it is damage
-done to a heap by a case of `tests/core/cases/check.c`, or of a file for the levels that have what is damaged. The last column is a mutant of the same run whose rows break
-this rule of the exact comparison and no other.
+done to a heap by a case of `tests/core/cases/check.c`, or of a file for the levels that have what is damaged. The last
+column is a mutant of the same run whose rows break this rule of the exact comparison and no other.
 """
 
 
