@@ -52,12 +52,14 @@ class Outcome:
     """
     What a campaign came to, complete or not.
 
-    ``disk`` is the line about a full disk, ``reason`` why it is inconclusive. ``executions`` are inputs performed.
+    ``disk`` is the line about a full disk, ``reason`` why it is inconclusive. ``executions`` are inputs performed;
+    ``cpu_seconds`` what the engines of this machine took for them, 0 where that is not known.
     """
 
     engine: str = ""
     executions: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     coverage: int = 0
     features: int = 0
     seeds: int = 0
@@ -79,6 +81,10 @@ class Outcome:
     def rate(self) -> float:
         """Executions a second of fuzzing, all workers together."""
         return self.executions / self.seconds if self.seconds > 0 else 0.0
+
+    def cpu_rate(self) -> float:
+        """Executions a processor second: what is left of the rate when a machine is busy with other work, too."""
+        return self.executions / self.cpu_seconds if self.cpu_seconds > 0 else 0.0
 
 
 class Observer(Protocol):

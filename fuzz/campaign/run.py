@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import tempfile
 import time
 from dataclasses import replace
@@ -66,7 +67,7 @@ def campaign(plan: Plan, observer: Observer | None = None) -> Outcome:
             birth = libfuzzer_birth(engine, corpus, seeds, plan.seconds + _SLACK_SECONDS)
         siftings = partial(sift, judge, [seeds, corpus], Path(scratch))
         crew = Crew(birth, plan.jobs, plan.seed, corpus, seeds, inbox, siftings)
-        begin = time.monotonic()
+        begin, cpu_begin = time.monotonic(), _children_cpu_seconds()
         try:
             crew.start()
             _watch(crew, corpus, begin + plan.seconds, show, outcome)
@@ -75,6 +76,7 @@ def campaign(plan: Plan, observer: Observer | None = None) -> Outcome:
         finally:
             crew.stop()
             outcome.seconds = time.monotonic() - begin
+            outcome.cpu_seconds = _children_cpu_seconds() - cpu_begin
             _tell(crew, show)
             _account(crew, inbox, outcome)
         if outcome.disk or outcome.interrupted:
@@ -83,6 +85,12 @@ def campaign(plan: Plan, observer: Observer | None = None) -> Outcome:
             _prune(judge, corpus, seeds, show, outcome)
     reap(plan, judge, inbox, show, outcome)
     return outcome
+
+
+def _children_cpu_seconds() -> float:
+    """What children that have ended took of the processors: engines, and nothing else while a campaign runs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _watch(crew: Crew, corpus: Corpus, deadline: float, show: Observer, outcome: Outcome) -> None:

@@ -172,9 +172,10 @@ def report(plan: Plan, outcome: Outcome, console: Console, *, quiet: bool) -> in
 def summary(outcome: Outcome) -> str:
     """The result line."""
     reason = outcome.reason or (f"interrupted by {outcome.interrupted}" if outcome.interrupted else "")
+    per_cpu = f", {outcome.cpu_rate():,.0f} per processor second" if outcome.cpu_seconds > 0 else ""
     return (
         f"zmm fuzz: {outcome.status}, {outcome.executions:,} executions in {outcome.seconds:.0f} s "
-        f"({outcome.rate():,.0f}/s), coverage {outcome.coverage:,}, features {outcome.features:,}, "
+        f"({outcome.rate():,.0f}/s{per_cpu}), coverage {outcome.coverage:,}, features {outcome.features:,}, "
         f"{len(outcome.findings)} findings" + (f" ({reason})" if reason else "")
     )
 
@@ -211,6 +212,7 @@ def to_json(plan: Plan, outcome: Outcome) -> bytes:
         seconds=round(outcome.seconds, 3),
         executions=outcome.executions,
         executions_per_second=round(outcome.rate(), 1),
+        executions_per_cpu_second=round(outcome.cpu_rate(), 1),
         coverage=outcome.coverage,
         features=outcome.features,
         seeds=outcome.seeds,

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from zmm_fuzz.harness import TARGETS
 from zmm_fuzz.harness.build import WARNINGS, BuildError, build, build_mutator
-from zmm_fuzz.tape import decode
+from zmm_fuzz.program import Program
+from zmm_fuzz.tape import decode, encode
+from zmm_model.op import Operation
 
 NATIVE = Path(__file__).resolve().parents[2] / "fuzz" / "native" / "harness"
 FLAGS = ("-max_len=128", "-seed=1", "-rss_limit_mb=4096", "-print_final_stats=1")
@@ -125,6 +127,54 @@ def test_sanitizers_see_a_write_into_slack(
 
     alone = fuzz(build("heap", folder=folder / "copies_too_much", engine="replay", core=core), tape)
     assert alone.returncode == 0
+
+
+def test_sanitizers_see_a_copy_that_is_too_long(
+    folder: Path,
+    tmp_path: Path,
+    changed_core: Callable[[str, str, str, str], Path],
+    needs_engine: Callable[[str], None],
+) -> None:
+    """Of a block of 200 KiB the sanitizer knows only both ends: a copy that goes eight bytes beyond them is seen."""
+    needs_engine("libfuzzer")
+    core = changed_core(
+        "moves_too_much",
+        "core/resize.c",
+        "memcpy(moved, block, resize_min(resize_min(old_bytes, size_bytes), copy_bytes));",
+        "memcpy(moved, block, resize_min(old_bytes, size_bytes) + 8);",
+    )
+    tape = tmp_path / "tape"
+    # Behind the 200 KiB lies a free page, which is not enough to grow into.
+    operations = [Operation("alloc", label, size) for label, size in enumerate((204800, 4096, 4096))]
+    operations += [Operation("free", 1), Operation("realloc", 0, 409600)]
+    program = Program(operations=tuple(operations))
+    tape.write_bytes(encode(program))
+
+    watched = fuzz(build("heap", folder=folder / "moves_too_much", sanitize=True, core=core), tape)
+    assert "AddressSanitizer: use-after-poison" in watched.stderr, watched.stderr[-3000:]
+    assert watched.returncode != 0
+    assert fuzz(build("heap", folder=folder, sanitize=True), tape).returncode == 0
+
+
+def test_a_bug_that_only_the_heap_itself_sees_is_found(
+    folder: Path,
+    tmp_path: Path,
+    changed_core: Callable[[str, str, str, str], Path],
+    needs_engine: Callable[[str], None],
+) -> None:
+    """No row shows it, and the heap's own check follows one play in 64; but whatever is new, and so kept, is."""
+    needs_engine("libfuzzer")
+    core = changed_core(
+        "tail_too_low",
+        "core/run.c",
+        "chunk->free_tail = page_index;\n    }\n}\n\nZMM_INTERNAL bool run_extend",
+        "chunk->free_tail = page_index - (page_index > 2);\n    }\n}\n\nZMM_INTERNAL bool run_extend",
+    )
+    path = build("heap", folder=folder / "tail_too_low", core=core)
+    done = fuzz(path, *FLAGS, "-runs=200000", f"-artifact_prefix={tmp_path}/")
+
+    assert (done.returncode, rule_of(done.stderr)) == (77, "INVARIANT" if "INVARIANT" in done.stderr else "RUN-3")
+    assert "RUN-3" in done.stderr
 
 
 def test_python_drives_and_the_models_judge(

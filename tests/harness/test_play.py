@@ -90,6 +90,16 @@ def test_a_core_that_counts_its_heaps_is_found(
     assert "zmm-fuzz: RESET-9: step 0" in said
 
 
+def test_a_play_that_its_budget_ends_is_the_same_again(folder: Path, run: Callable[..., tuple[int, str]]) -> None:
+    """The repetition goes as far as the play went, although nothing counts its live blocks."""
+    allocs = b"".join(b"\xf0" + bytes((number, 40)) for number in range(60))
+    body = b"\x00" + 40 * b"\x0e" + allocs + 40 * b"\x0e"
+    path = build("heap", folder=folder, engine="replay")
+    status, said = run(path, body, ZMM_FUZZ_CHECK_EVERY="1")
+
+    assert (status, said) == (0, "zmm-fuzz: 1 files played, none breaks a rule\n")
+
+
 # ---- the shadow model and its twin in Python -------------------------------------------------------------------------
 
 

@@ -41,9 +41,13 @@ const zmm_api *harness_api(void);
 
 static zmm_heap *open_heap;
 
-QUIET size_t core_large_bytes(const void *block) {
+QUIET size_t core_long_bytes(const void *block) {
     const position at = open_heap != NULL ? ground_locate(open_heap, block) : POSITION_NONE;
-    if (at == POSITION_NONE || ground_chunk(at)->heap != open_heap) {
+    if (at == POSITION_NONE) {
+        const huge_record *const huge = open_heap != NULL ? huge_find(open_heap, block) : NULL;
+        return huge != NULL ? huge->size_bytes : 0;
+    }
+    if (ground_chunk(at)->heap != open_heap) {
         return 0;
     }
     const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];

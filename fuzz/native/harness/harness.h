@@ -97,8 +97,8 @@ const char *core_remains(void);
 uint32_t core_digest_of_statics(void);
 /* Calls `hit` for what the open heap looks like: bins, page maps, cache, limit. */
 void core_features(void (*hit)(uint32_t index), uint32_t first, uint32_t count);
-/* The bytes of a large block of the open heap; 0 for anything else. */
-size_t core_large_bytes(const void *block);
+/* The bytes of a large or huge block of the open heap; 0 for anything else. */
+size_t core_long_bytes(const void *block);
 /* The bytes of the block that is about to be resized which a copy must not leave out, besides both ends. */
 extern size_t core_kept_from, core_kept_bytes;
 

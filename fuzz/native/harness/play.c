@@ -20,8 +20,8 @@
 /* Bytes filled, compared or walked over by one play. */
 #define WORK_BYTES_MAX ((uint64_t)4 << 20)
 /* And by all plays since memory was last given back: what is resident must not grow for ever. */
-#define RESIDENT_BYTES_MAX ((uint64_t)256 << 20)
-enum { EDGE_BYTES = 512, CHECK_EVERY = 4096 };
+#define RESIDENT_BYTES_MAX ((uint64_t)1 << 30)
+enum { EDGE_BYTES = 512, CHECK_EVERY = 16384 };
 /* The heap's own check, and a look at what it leaves behind, cost as much as all the rest. They are made in the first
  * play of a process and in every one that reaches something new, which are those that are kept, and now and then. */
 enum { CLOSE_LOOK_EVERY = 64 };
@@ -165,7 +165,8 @@ static void check_at_the_end(void) {
     (void)target_zmm.digest(); /* nobody compares it here, but all that visitors can see is visited */
 }
 
-/* Performs the decoded steps up to the budget, then closes; returns the number of rows. */
+/* Performs the decoded steps up to the budget, then closes; returns the number of rows. A quiet play is not judged, and
+ * goes as far as it is told: its work is not counted, for some of it is what the shadow model says. */
 static size_t perform(struct row *into, size_t step_count, bool quiet) {
     static const struct step closing = {.op = STEP_CLOSE, .label = UINT32_MAX};
     const char *text = (const char *)text_area;
@@ -177,7 +178,7 @@ static size_t perform(struct row *into, size_t step_count, bool quiet) {
         running_step = step;
         running_number = index;
         work_bytes += index > 0 ? work_of(step, &into[index - 1]) : 0;
-        if (work_bytes > WORK_BYTES_MAX) {
+        if (work_bytes > WORK_BYTES_MAX && !quiet) {
             break;
         }
         note_middle(step);
@@ -226,6 +227,7 @@ static void forget(bool looks) {
     }
     core_forget();
     pages_rewind();
+    spare_forget();
 }
 
 /* In edition php-8.2 a mapping may be left behind on purpose: there the storage forgets it with the next opening. */
@@ -236,10 +238,10 @@ static void verify_reset(void) {
     }
 }
 
-static void play_again(size_t step_count, size_t row_count) {
+static void play_again(size_t row_count) {
     verify_reset();
     pages_forget();
-    size_t count = perform(again, step_count, true);
+    size_t count = perform(again, row_count - 1, true); /* the last row is the closing's */
     forget(true);
     running_step = NULL;
     if (count != row_count || memcmp(again, rows, sizeof rows[0] * row_count) != 0) {
@@ -292,7 +294,7 @@ bool play_tape(const uint8_t *body, size_t byte_count, struct play *play) {
     forget(looks_closely || is_new);
     resident_bytes += work_bytes;
     if (++plays % check_every == 0) {
-        play_again(tape.step_count, count);
+        play_again(count);
         resident_bytes = 0;
     } else if (resident_bytes > RESIDENT_BYTES_MAX) {
         pages_forget();

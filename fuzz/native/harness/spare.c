@@ -18,18 +18,26 @@
 
 #ifdef SPARE_HAS_ASAN
 void *__asan_region_is_poisoned(void *begin, size_t size);
-int __asan_address_is_poisoned(void const volatile *address);
 void __asan_poison_memory_region(void const volatile *address, size_t size_bytes);
 void __asan_unpoison_memory_region(void const volatile *address, size_t size_bytes);
 
-/* A sanitizer's shadow of two megabytes takes longer to write than a play. The core closes a chunk whole when it comes and
- * opens it when it goes: a chunk that comes back is closed already, and one that goes stays so until a huge block takes its
- * place. Of a huge block (gigabytes) the first chunk and the end can be closed. Of a large block only both ends are opened
- * and closed: a copy touches no more of it than where it ends, and what a program writes there is opened by itself. */
-enum { SPARE_RANGE_CHUNKS = 1 << 15, SPARE_ARENA_SLOTS = 1 << 13, SPARE_SLOT_SHIFT = 33 };
-enum { SPARE_BEGIN = 2 << 20 };
-enum spare_state { SPARE_OPEN, SPARE_CLOSED, SPARE_LEFT }; /* left: closed, and nobody's */
+/* A sanitizer's shadow of two megabytes takes longer to write than a play. So a chunk is closed whole once: one that comes
+ * back is closed already, and one that goes stays so. Of a large or huge block only both ends are opened and closed; what a
+ * program writes between them, or where a copy ends, is opened by itself, and closed again when the play is over. */
+enum { SPARE_RANGE_CHUNKS = 1 << 15, SPARE_ARENA_SLOTS = 1 << 13, SPARE_SLOT_SHIFT = 33, SPARE_PIECES_MAX = 256 };
+#define SPARE_BEGIN ((size_t)2 << 20)
+enum spare_state {
+    SPARE_OPEN,   /* never closed */
+    SPARE_CLOSED, /* a chunk, or a huge block that is being freed */
+    SPARE_LEFT,   /* closed, and nobody's */
+    SPARE_HUGE,   /* closed but for the ends of a huge block */
+};
 static uint8_t spare_range[SPARE_RANGE_CHUNKS], spare_arena[SPARE_ARENA_SLOTS];
+static struct piece {
+    const void *address;
+    size_t size_bytes;
+} spare_pieces[SPARE_PIECES_MAX];
+static uint32_t spare_piece_count;
 
 /* Handlers' chunks begin slots of the arena (storage.c), the kernel's lie side by side: so each has a cell of its own. */
 QUIET static uint8_t *spare_cell(uintptr_t address) {
@@ -40,10 +48,6 @@ QUIET static uint8_t *spare_cell(uintptr_t address) {
 
 QUIET static bool spare_begins_mapping(void const volatile *address, size_t size_bytes) {
     return (uintptr_t)address % SPARE_BEGIN == 0 && size_bytes > SPARE_BEGIN - 4096;
-}
-
-QUIET static size_t spare_begin_bytes(size_t size_bytes) {
-    return size_bytes < SPARE_BEGIN ? size_bytes : SPARE_BEGIN;
 }
 
 /* Opens or closes the two ends of a long range. */
@@ -66,10 +70,10 @@ QUIET void spare_poison(void const volatile *address, size_t size_bytes) {
     }
     uint8_t *const state = spare_cell((uintptr_t)address);
     if (*state == SPARE_OPEN) {
-        __asan_poison_memory_region(address, spare_begin_bytes(size_bytes));
+        __asan_poison_memory_region(address, size_bytes < SPARE_BEGIN ? size_bytes : SPARE_BEGIN);
     }
+    spare_ends(address, size_bytes, __asan_poison_memory_region);
     *state = SPARE_CLOSED;
-    __asan_poison_memory_region((const volatile char *)address + size_bytes - SPARE_KNOWN_BYTES, SPARE_KNOWN_BYTES);
 }
 
 QUIET void spare_unpoison(void const volatile *address, size_t size_bytes) {
@@ -82,15 +86,12 @@ QUIET void spare_unpoison(void const volatile *address, size_t size_bytes) {
         return;
     }
     uint8_t *const state = spare_cell((uintptr_t)address);
-    if (*state == SPARE_CLOSED && size_bytes == SPARE_BEGIN) {
-        *state = SPARE_LEFT;
+    if (*state == SPARE_CLOSED) {
+        *state = SPARE_LEFT; /* whoever opens what is closed gives it back */
         return;
     }
-    if (*state != SPARE_OPEN) {
-        __asan_unpoison_memory_region(address, spare_begin_bytes(size_bytes));
-    }
-    *state = SPARE_OPEN;
-    __asan_unpoison_memory_region((const volatile char *)address + size_bytes - SPARE_KNOWN_BYTES, SPARE_KNOWN_BYTES);
+    spare_ends(address, size_bytes, __asan_unpoison_memory_region);
+    *state = *state == SPARE_OPEN ? SPARE_OPEN : SPARE_HUGE;
 }
 
 /* Only the ends can differ from the rest. */
@@ -105,24 +106,45 @@ QUIET void *spare_region_is_poisoned(void *begin, size_t size_bytes) {
 
 /* Asked of a chunk that comes: one that was left closed is somebody's again. */
 QUIET int spare_address_is_poisoned(void const volatile *address) {
-    uint8_t *const state = (uintptr_t)address % SPARE_BEGIN == 0 ? spare_cell((uintptr_t)address) : NULL;
-    if (state != NULL && *state == SPARE_LEFT) {
-        *state = SPARE_CLOSED;
+    uint8_t *const state = spare_cell((uintptr_t)address);
+    if (*state != SPARE_LEFT) {
+        return *state == SPARE_CLOSED;
     }
-    return __asan_address_is_poisoned(address);
+    *state = SPARE_CLOSED;
+    return 1;
 }
 
 QUIET static void spare_open(const void *address, size_t size_bytes) {
     __asan_unpoison_memory_region(address, size_bytes);
+    if (spare_piece_count < SPARE_PIECES_MAX) {
+        spare_pieces[spare_piece_count] = (struct piece){address, size_bytes};
+    }
+    spare_piece_count++;
+}
+
+QUIET void spare_forget(void) {
+    if (spare_piece_count > SPARE_PIECES_MAX) {
+        /* Too many to remember: every chunk is closed whole once more. */
+        memset(spare_range, SPARE_OPEN, sizeof spare_range);
+        memset(spare_arena, SPARE_OPEN, sizeof spare_arena);
+        spare_piece_count = SPARE_PIECES_MAX;
+    }
+    for (uint32_t index = 0; index < spare_piece_count; index++) {
+        __asan_poison_memory_region(spare_pieces[index].address, spare_pieces[index].size_bytes);
+    }
+    spare_piece_count = 0;
 }
 #else
 static void spare_open(const void *address, size_t size_bytes) {
     (void)address, (void)size_bytes;
 }
+
+void spare_forget(void) {
+}
 #endif
 
 QUIET void spare_open_middle(const void *block, size_t from, size_t end) {
-    const size_t block_bytes = core_large_bytes(block);
+    const size_t block_bytes = core_long_bytes(block);
     if (block_bytes > SPARE_WHOLE_BYTES && end <= block_bytes) {
         /* Near its end the sanitizer knows better. */
         const size_t known = block_bytes - SPARE_KNOWN_BYTES;

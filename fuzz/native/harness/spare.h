@@ -26,8 +26,10 @@
 
 #pragma GCC visibility push(hidden)
 
-/* The middle of a large block, of which a sanitizer knows only both ends: bytes [from, end) are about to be touched. */
+/* The middle of a large or huge block, of which a sanitizer knows only both ends: bytes [from, end) are about to be touched. */
 void spare_open_middle(const void *block, size_t from, size_t end);
+/* The play is over. */
+void spare_forget(void);
 /* In the place of memcpy and memset. */
 void *spare_copy(void *to, const void *from, size_t byte_count);
 void *spare_fill(void *to, int byte, size_t byte_count);
