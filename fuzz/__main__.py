@@ -17,6 +17,9 @@ def main() -> int:
             raise
         print("zmm's command line needs the extra: pip install 'zmm[verify]'", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("zmm: interrupted by SIGINT", file=sys.stderr)
+        return 3
     return run()
 
 

@@ -12,8 +12,10 @@ import typer
 from ..errors import INCONCLUSIVE, USAGE, UserError, explain_os_error, one_line
 from ..program import ProgramError
 from ..targets import TargetError
+from ..tiers.base import Interrupted
 from ..version import VERSION
 from . import bench, corpus, doctor, faults, fuzz, mutate, prove, replay, shrink, targets, verify
+from .interrupt import interruption_behind, signals
 from .output import say_error
 
 app = typer.Typer(
@@ -67,7 +69,8 @@ def _abandon_output() -> None:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        result = app(args=None if arguments is None else list(arguments), prog_name="zmm", standalone_mode=False)
+        with signals():
+            result = app(args=None if arguments is None else list(arguments), prog_name="zmm", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except (UserError, TargetError, ProgramError) as error:
         say_error(one_line(str(error)))
@@ -76,6 +79,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         return int(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         say_error("interrupted by SIGINT")
+        return INCONCLUSIVE
+    except Interrupted as error:
+        # Commands that have partial results report them and never come here.
+        say_error(f"interrupted by {error.signal_name}")
         return INCONCLUSIVE
     except BrokenPipeError:
         # The reader of our output went away (`zmm ... | head`): nothing is wrong, and nobody listens.
@@ -89,6 +96,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         say_error("out of memory; close other programs or raise the limit (ulimit -v)")
         return USAGE
     except Exception as error:
+        if (interrupted := interruption_behind(error)) is not None:
+            say_error(f"interrupted by {interrupted.signal_name}")
+            return INCONCLUSIVE
         # Errors of the command line itself: typer's classes, which have one-line messages.
         if not hasattr(error, "format_message"):
             raise

@@ -23,7 +23,6 @@ from ..version import VERSION
 from . import options
 from .campaign_show import Show
 from .output import check_directory, check_writable, make_console, say_error, write_file
-from .verify import signals
 
 DEFAULT_OUTPUT = Path("zmm-findings")
 DEFAULT_CORPORA = Path("zmm-corpus")
@@ -114,7 +113,7 @@ def command(
     if core is not None and not core.is_dir():
         raise UserError(f"--core {core} is no folder; name a copy of zmm/ (tests/planted/build.py makes some)")
     find_target(target)
-    with signals(), Show(console, quiet=quiet) as show:
+    with Show(console, quiet=quiet) as show:
         if scheduler:
             from ..campaign.cluster import cluster_campaign
 

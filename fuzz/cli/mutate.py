@@ -48,7 +48,6 @@ from ..tiers.base import Interrupted
 from ..version import VERSION
 from . import options
 from .output import check_directory, check_writable, make_console, say_error, write_file
-from .verify import signals
 
 SAMPLE = 200
 SEEDS_SAMPLE = 20
@@ -139,7 +138,7 @@ def command(
     run = Run(console, root, level, number, tiers, known, plan, resume, quiet=quiet)
     interrupted = ""
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="zmm-mutate-") as folder, signals():
+    with tempfile.TemporaryDirectory(prefix="zmm-mutate-") as folder:
         try:
             for name in towers:
                 run.tower(name, Path(folder), seeds, seeds_sample)

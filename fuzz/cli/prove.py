@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,6 @@ from ..tiers.base import Interrupted
 from ..version import VERSION
 from . import options
 from .output import check_writable, make_console, say_error, write_file
-from .verify import signals
 
 DEFAULT_BUDGET = "1h"
 _CODES = {"pass": CLEAN, "fail": COUNTEREXAMPLE, "inconclusive": INCONCLUSIVE}
@@ -84,11 +82,9 @@ def command(
 
     interrupted = ""
     try:
-        with signals():
-            results.extend(prove_all(chosen, clock, jobs=jobs, tell=tell))
+        results.extend(prove_all(chosen, clock, jobs=jobs, tell=tell))
     except Interrupted as error:
         interrupted = str(error)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         say_error(f"interrupted by {interrupted}; the results so far are reported as they are")
     order = {one.name: place for place, one in enumerate(chosen)}
     results.sort(key=lambda result: order[result.row.name])

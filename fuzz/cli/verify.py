@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -21,7 +18,7 @@ from ..report.sarif import to_sarif
 from ..report.table import print_table
 from ..targets import TargetError, find_target
 from ..tiers import TIERS
-from ..tiers.base import FAIL, Interrupted, Task, Tier
+from ..tiers.base import FAIL, Task, Tier
 from ..verify import verify
 from ..version import VERSION
 from . import options
@@ -88,7 +85,7 @@ def command(
     check_directory(out)
 
     console = make_console()
-    with signals(), Show(console, quiet=quiet) as show:
+    with Show(console, quiet=quiet) as show:
         outcome = verify(task, budget_seconds, tiers=tiers, limit_seconds=limit_seconds, out=out, observer=show)
     record = make_record(
         outcome.results,
@@ -136,20 +133,4 @@ def choose_tiers(names: list[str] | None) -> list[Tier]:
     return [tier for tier in TIERS if not names or tier.name in names]
 
 
-@contextmanager
-def signals() -> Iterator[None]:
-    """SIGINT and SIGTERM end the run in order: once by raising, a second time by the signal's own default."""
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise Interrupted(signal.Signals(number).name)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-__all__ = ["TargetError", "choose_tiers", "command", "signals"]
+__all__ = ["TargetError", "choose_tiers", "command"]

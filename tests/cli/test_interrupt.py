@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zmm_fuzz.cli.interrupt import interruption_behind
+from zmm_fuzz.tiers.base import Interrupted
 
 Start = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
 ARGUMENTS = ["verify", "--tier", "lockstep", "--tier", "boundaries", "--json", "r.json"]
@@ -131,3 +133,46 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+# A command, and what it says first of all that shows it is at work ("" when it says nothing before it is over).
+AT_WORK = {
+    "faults": (["faults", "--target", "libc"], "libc: "),
+    "search": (["faults", "--search", "--time-budget", "60s"], "zmm: searching"),
+    "prices": (["bench", "prices"], ""),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", AT_WORK)
+def test_a_command_without_partial_results_says_one_line(
+    name: str, number: signal.Signals, tmp_path: Path, start: Start
+) -> None:
+    """A second signal at once, as timeout(1) sends it, is the same; no traceback, exit code 3."""
+    arguments, first = AT_WORK[name]
+    with start(*arguments) as process:
+        if first:
+            assert process.stdout is not None
+            while not process.stdout.readline().startswith(first):
+                pass
+        else:
+            wait_for(process.pid, 1, b"zmm-")
+        time.sleep(0.5)  # wherever it is now
+        process.send_signal(number)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (3, f"zmm: interrupted by {number.name}\n"), out
+
+
+def test_an_error_on_the_way_up_hides_no_interruption() -> None:
+    """Hypothesis raises FlakyStrategyDefinition where it was interrupted in the middle of a draw."""
+    try:
+        try:
+            raise Interrupted("SIGTERM")
+        finally:
+            raise ValueError("on the way up")
+    except ValueError as error:
+        found = interruption_behind(error)
+    assert found is not None
+    assert found.signal_name == "SIGTERM"
+    assert interruption_behind(ValueError()) is None

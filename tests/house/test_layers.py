@@ -208,7 +208,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("prove.catalogue_model", "prove.catalogue_core", "prove.catalogue_code", "prove.catalogue"),
         *("prove.work", "prove.run", "prove.table"),
         # the command line
-        *("cli.options", "cli.output", "cli.progress", "cli.*", "__main__"),
+        *("cli.options", "cli.output", "cli.progress", "cli.interrupt", "cli.*", "__main__"),
     ),
 }
 # The only places where the bridge touches the product; everything else speaks to a runner.
