@@ -192,6 +192,7 @@ ZMM_PUBLIC size_t zmm_heap_gc(zmm_heap *heap) {
 #if ZMM_TRIMS
     const size_t waiting_bytes = quarantine_run_bytes(heap); /* they come back as well */
     quarantine_flush(heap);
+    trim_verify_all(heap); /* what goes back takes its traces with it: the sweep at the end would find nothing */
     return gc_collect(heap) + waiting_bytes;
 #else
     return gc_collect(heap);

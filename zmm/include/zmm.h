@@ -122,7 +122,7 @@ ZMM_API size_t zmm_heap_block_size(zmm_heap *heap, const void *block);
 
 /* Gives completely free runs and chunks back; returns the bytes of the pages collected. At levels hardened and debug the
  * freed blocks that wait in quarantine are let go first, so that their memory comes back, too (pages of large ones count
- * as collected): from then on their addresses may be used again. */
+ * as collected): from then on their addresses may be used again. What lies around every block is verified before. */
 ZMM_API size_t zmm_heap_gc(zmm_heap *heap);
 /* False when more than limit_bytes is in use already; the limit stays as it was then. At levels hardened and debug freed
  * blocks that wait in quarantine do not count: before the answer is no, they are let go. */

@@ -83,6 +83,18 @@ CASE_WITH_TRIMS(gc_looks_at_what_it_lets_go) {
     end_heap(heap);
 }
 
+/* So is a free slot that has left already: its run goes back, and nobody could look at it again. */
+CASE_WITH_TRIMS(gc_looks_at_what_it_gives_back) {
+    zmm_heap *const heap = new_heap();
+    char *const slot = alloc_of(heap, 200);
+    zmm_heap_free(heap, slot);
+    EXPECT(quarantine_flush(heap));
+    allow_mistakes(slot, 32);
+    EXPECT_PANIC("a freed block was written to", slot[20] ^= 1; zmm_heap_gc(heap));
+    EXPECT(zmm_heap_gc(heap) > 0);
+    end_heap(heap);
+}
+
 /* Blocks that wait do not speak against a lower limit; those that live do, and then nothing but quarantine has changed. */
 CASE_WITH_TRIMS(a_lower_limit_lets_go_what_waits) {
     FOR_BOTH_EDITIONS(edition) {
