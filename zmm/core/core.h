@@ -7,6 +7,7 @@
 #include "bits.h"
 #include "config.h"
 #include "layout.h"
+#include "lock.h"
 
 /* ---- panic.c: the one way to die of corruption ------------------------------------------------------------------ */
 #include "panic.h" /* the reasons */

@@ -10,7 +10,6 @@
  * ever used, a group at a time. A lock guards all of it: only the slow paths come here. */
 #include "core.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 ZMM_INTERNAL ground_tables ground;
@@ -30,14 +29,6 @@ static uint32_t ground_foreign_table[ZMM_FOREIGN_TABLE_SLOTS];
 static uint64_t ground_ids_used[ZMM_HEAP_ID_COUNT / 64];
 static uint32_t ground_id_next = 1;
 static atomic_flag ground_flag = ATOMIC_FLAG_INIT;
-
-static void ground_lock(void) {
-    while (atomic_flag_test_and_set_explicit(&ground_flag, memory_order_acquire)) {
-    }
-}
-static void ground_unlock(void) {
-    atomic_flag_clear_explicit(&ground_flag, memory_order_release);
-}
 
 /* ---- preparing ------------------------------------------------------------------------------------------------- */
 
@@ -85,7 +76,7 @@ static bool ground_reserve(uint32_t range_chunks) {
 }
 
 ZMM_INTERNAL bool ground_prepare(void) {
-    ground_lock();
+    lock_take(&ground_flag);
     bool prepared = ground.base != 0;
     if (ZMM_GUARDS_METADATA && page_word_secret == 0) {
         page_word_secret = kernel()->random != NULL ? kernel()->random() | 1 : LINK_FACTOR;
@@ -94,7 +85,7 @@ ZMM_INTERNAL bool ground_prepare(void) {
     for (uint32_t chunks = ZMM_RANGE_CHUNKS_MAX; !prepared && chunks >= ZMM_RANGE_CHUNKS_MIN; chunks /= 2) {
         prepared = ground_reserve(chunks);
     }
-    ground_unlock();
+    lock_give_back(&ground_flag);
     return prepared;
 }
 
@@ -157,14 +148,14 @@ static void ground_record_give_back(ground_zone *zone, chunk_record *record) {
 }
 
 ZMM_INTERNAL bool ground_range_is_full(void) {
-    ground_lock();
+    lock_take(&ground_flag);
     const bool is_full = ground_range_zone.free_list == 0 && ground_range_zone.fresh_slot == ground_range_zone.end_slot;
-    ground_unlock();
+    lock_give_back(&ground_flag);
     return is_full;
 }
 
 ZMM_INTERNAL chunk_record *ground_chunk_take(void) {
-    ground_lock();
+    lock_take(&ground_flag);
     chunk_record *record = ground_record_take(&ground_range_zone);
     if (record != NULL) {
         record->base = ground.base + ((uintptr_t)record->slot_index << ZMM_CHUNK_SHIFT);
@@ -173,7 +164,7 @@ ZMM_INTERNAL chunk_record *ground_chunk_take(void) {
             record = NULL;
         }
     }
-    ground_unlock();
+    lock_give_back(&ground_flag);
     return record;
 }
 
@@ -193,13 +184,13 @@ static uint32_t ground_foreign_entry(uintptr_t chunk_address) {
 }
 
 ZMM_INTERNAL chunk_record *ground_chunk_adopt(void *address) {
-    ground_lock();
+    lock_take(&ground_flag);
     chunk_record *const record = ground_record_take(&ground_foreign_zone);
     if (record != NULL) {
         record->base = (uintptr_t)address;
         ground_foreign_table[ground_foreign_entry((uintptr_t)address)] = record->slot_index + 1;
     }
-    ground_unlock();
+    lock_give_back(&ground_flag);
     return record;
 }
 
@@ -239,9 +230,9 @@ ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address) {
         return ((position)heap->foreign_slot << ZMM_CHUNK_SHIFT) + offset;
     }
     position found = POSITION_NONE;
-    ground_lock();
+    lock_take(&ground_flag);
     const uint32_t slot = ground_foreign_table[ground_foreign_entry(chunk_address)];
-    ground_unlock();
+    lock_give_back(&ground_flag);
     if (slot != 0) {
         found = ((position)(slot - 1) << ZMM_CHUNK_SHIFT) + offset;
         /* Only the heap's own chunks are remembered: it forgets them itself when they go. */
@@ -265,7 +256,7 @@ ZMM_INTERNAL position ground_locate_quietly(const void *address) {
 }
 
 ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk) {
-    ground_lock();
+    lock_take(&ground_flag);
     if (chunk->slot_index < ground_range_zone.end_slot) {
         kernel()->decommit((void *)chunk->base, ZMM_CHUNK_BYTES);
         ground_record_give_back(&ground_range_zone, chunk);
@@ -273,7 +264,7 @@ ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk) {
         ground_foreign_remove(chunk->base);
         ground_record_give_back(&ground_foreign_zone, chunk);
     }
-    ground_unlock();
+    lock_give_back(&ground_flag);
 }
 
 /* ---- heap ids ------------------------------------------------------------------------------------------------------- */
@@ -281,7 +272,7 @@ ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk) {
 /* Ids go round, so that a dead heap's id is met again as late as possible. The last one is never used: its tag would
  * be PAGE_WORD_TAG_NONE under the mask. */
 ZMM_INTERNAL uint32_t ground_heap_id_take(void) {
-    ground_lock();
+    lock_take(&ground_flag);
     uint32_t id = 0;
     for (uint32_t tried = 1; tried < ZMM_HEAP_ID_COUNT && id == 0; tried++) {
         if (ground_id_next >= ZMM_HEAP_ID_COUNT - 1) {
@@ -293,12 +284,12 @@ ZMM_INTERNAL uint32_t ground_heap_id_take(void) {
         }
         ground_id_next++;
     }
-    ground_unlock();
+    lock_give_back(&ground_flag);
     return id;
 }
 
 ZMM_INTERNAL void ground_heap_id_give_back(uint32_t id) {
-    ground_lock();
+    lock_take(&ground_flag);
     ground_ids_used[id / 64] &= ~((uint64_t)1 << (id % 64));
-    ground_unlock();
+    lock_give_back(&ground_flag);
 }

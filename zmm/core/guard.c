@@ -12,7 +12,6 @@
 
 #if ZMM_GUARD_MODE
 
-#include <stdatomic.h>
 #include <string.h>
 
 static struct guard_range {
@@ -24,18 +23,10 @@ static atomic_flag guard_flag = ATOMIC_FLAG_INIT;
 static uint32_t
     guard_live_count; /* of all heaps: each live block costs the kernel two mappings, of which it has 65530 */
 
-static void guard_lock(void) {
-    while (atomic_flag_test_and_set_explicit(&guard_flag, memory_order_acquire)) {
-    }
-}
-static void guard_unlock(void) {
-    atomic_flag_clear_explicit(&guard_flag, memory_order_release);
-}
-
 /* ---- addresses -------------------------------------------------------------------------------------------------------- */
 
 ZMM_INTERNAL bool guard_prepare(void) {
-    guard_lock();
+    lock_take(&guard_flag);
     for (uint32_t pages = ZMM_GUARD_PAGES_MAX; guard_range.base == 0 && pages >= ZMM_GUARD_PAGES_MIN; pages /= 2) {
         const size_t range_bytes = (size_t)pages * ZMM_PAGE_BYTES;
         char *const range = kernel()->reserve(range_bytes + pages * sizeof(guard_page));
@@ -47,7 +38,7 @@ ZMM_INTERNAL bool guard_prepare(void) {
         }
     }
     const bool is_there = guard_range.base != 0;
-    guard_unlock();
+    lock_give_back(&guard_flag);
     return is_there;
 }
 
@@ -301,9 +292,9 @@ ZMM_INTERNAL void *guard_alloc(zmm_heap *heap, size_t size_bytes) {
     const size_t aligned_bytes = is_huge ? ZMM_CHUNK_BYTES : size_bytes > ZMM_SMALL_BYTES_MAX ? ZMM_PAGE_BYTES : 8;
     const size_t placed_bytes = size_bytes > 0 ? size_bytes : 1; /* an address of its own */
     const size_t page_bytes = huge_round(placed_bytes);
-    guard_lock();
+    lock_take(&guard_flag);
     guard_page *const record = guard_take(heap, (uint32_t)(page_bytes / ZMM_PAGE_BYTES), is_huge ? ZMM_CHUNK_PAGES : 1);
-    guard_unlock();
+    lock_give_back(&guard_flag);
     if (record == NULL) {
         return NULL;
     }
@@ -343,9 +334,9 @@ ZMM_INTERNAL guard_page *guard_identify(zmm_heap *heap, const void *block) {
 ZMM_INTERNAL void guard_free(zmm_heap *heap, void *block) {
     guard_page *const record = guard_identify(heap, block);
     record->free_site = site_now;
-    guard_lock();
+    lock_take(&guard_flag);
     guard_close(record, GUARD_FREED);
-    guard_unlock();
+    lock_give_back(&guard_flag);
     heap->guard_count--;
     heap->guard_bytes -= record->counted_bytes;
     heap->real_size_bytes -= record->counted_bytes;
@@ -361,7 +352,7 @@ ZMM_INTERNAL void guard_verify_all(zmm_heap *heap) {
 /* Counters of size go with the rest of the request's. */
 ZMM_INTERNAL void guard_end_request(zmm_heap *heap) {
     guard_verify_all(heap);
-    guard_lock();
+    lock_take(&guard_flag);
     for (uint32_t page = heap->guard_first; page != 0; page = guard_range.pages[page].next) {
         guard_page *const record = &guard_range.pages[page];
         if (record->state == GUARD_LIVE) {
@@ -370,7 +361,7 @@ ZMM_INTERNAL void guard_end_request(zmm_heap *heap) {
         }
         record->heap = NULL; /* which may not be there any more when somebody asks */
     }
-    guard_unlock();
+    lock_give_back(&guard_flag);
     heap->guard_first = 0;
     heap->guard_count = 0;
     heap->guard_bytes = 0;

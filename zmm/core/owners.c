@@ -6,8 +6,6 @@
  * Never:   decides anything: a heap believes its own list of huge blocks. */
 #include "core.h"
 
-#include <stdatomic.h>
-
 typedef struct owners_entry {
     uintptr_t block; /* 0: empty */
     zmm_heap *heap;
@@ -16,14 +14,6 @@ typedef struct owners_entry {
 static owners_entry owners_table[ZMM_OWNERS];
 static uint32_t owners_count;
 static atomic_flag owners_flag = ATOMIC_FLAG_INIT;
-
-static void owners_lock(void) {
-    while (atomic_flag_test_and_set_explicit(&owners_flag, memory_order_acquire)) {
-    }
-}
-static void owners_unlock(void) {
-    atomic_flag_clear_explicit(&owners_flag, memory_order_release);
-}
 
 static uint32_t owners_home(uintptr_t block) {
     return (uint32_t)(((block >> ZMM_CHUNK_SHIFT) * LINK_FACTOR) >> 40) % ZMM_OWNERS;
@@ -38,17 +28,17 @@ static uint32_t owners_place(uintptr_t block) {
 }
 
 ZMM_INTERNAL void owners_enter(zmm_heap *heap, const void *block) {
-    owners_lock();
+    lock_take(&owners_flag);
     if (owners_count < ZMM_OWNERS / 2) {
         owners_table[owners_place((uintptr_t)block)] = (owners_entry){.block = (uintptr_t)block, .heap = heap};
         owners_count++;
     }
-    owners_unlock();
+    lock_give_back(&owners_flag);
 }
 
 /* Whatever stands behind it, up to the next empty place, is entered anew, so that nothing is cut off from its home. */
 ZMM_INTERNAL void owners_leave(const void *block) {
-    owners_lock();
+    lock_take(&owners_flag);
     uint32_t place = owners_place((uintptr_t)block);
     if (owners_table[place].block != 0) {
         owners_count--;
@@ -59,12 +49,12 @@ ZMM_INTERNAL void owners_leave(const void *block) {
             owners_table[owners_place(moved.block)] = moved;
         }
     }
-    owners_unlock();
+    lock_give_back(&owners_flag);
 }
 
 ZMM_INTERNAL zmm_heap *owners_find(const void *block) {
-    owners_lock();
+    lock_take(&owners_flag);
     const owners_entry entry = owners_table[owners_place((uintptr_t)block)];
-    owners_unlock();
+    lock_give_back(&owners_flag);
     return entry.block != 0 ? entry.heap : NULL;
 }
