@@ -182,6 +182,8 @@ ZMM_INTERNAL void chunk_cache_release_head(zmm_heap *heap);
 /* ---- run.c: finding, taking and giving back a run of pages in one chunk --------------------------------------------- */
 /* The first page, 0 when there is no gap. Panics when the chunk's maps contradict each other. */
 ZMM_INTERNAL uint32_t run_find(chunk_record *chunk, uint32_t run_pages);
+/* The word of the run that begins at a used page; panics when it is none of this heap's. */
+ZMM_INTERNAL page_word run_word(zmm_heap *heap, const chunk_record *chunk, uint32_t page_index);
 ZMM_INTERNAL void run_take(chunk_record *chunk, uint32_t page_index, uint32_t run_pages);
 ZMM_INTERNAL void run_give_back(chunk_record *chunk, uint32_t page_index, uint32_t run_pages);
 ZMM_INTERNAL bool run_extend(chunk_record *chunk, uint32_t page_index, uint32_t old_pages, uint32_t new_pages);

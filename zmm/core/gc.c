@@ -67,19 +67,12 @@ static size_t gc_chunk(zmm_heap *heap, chunk_record *chunk) {
             page_index++;
             continue;
         }
-        const page_word word = words[page_index];
+        const page_word word = run_word(heap, chunk, page_index);
         if ((word & PAGE_WORD_SMALL) == 0) {
-            const uint32_t run_pages = page_word_run_pages(word);
-            if (run_pages == 0 || (word & ~PAGE_WORD_BACK_MASK) != page_word_large(heap->id, run_pages)) {
-                panic(heap, PANIC_PAGE_MAP, &words[page_index]);
-            }
-            page_index += run_pages;
+            page_index += page_word_run_pages(word);
             continue;
         }
         const uint32_t bin_index = page_word_bin(word);
-        if (bin_index >= ZMM_BIN_COUNT || word != page_word_small(heap->id, bin_index, 0)) {
-            panic(heap, PANIC_PAGE_MAP, &words[page_index]);
-        }
         bin_verify_rest(heap, bin_index, chunk_page(chunk, page_index));
         const uint32_t run_pages = bin_pages[bin_index];
         if (chunk->free_slots[page_index] == bin_elements[bin_index]) {

@@ -114,3 +114,19 @@ ZMM_INTERNAL void run_truncate(chunk_record *chunk, uint32_t page_index, uint32_
     bits_assign(chunk->free_map, page_index + new_pages, old_pages - new_pages, false);
     chunk->free_pages += old_pages - new_pages;
 }
+
+ZMM_INTERNAL page_word run_word(zmm_heap *heap, const chunk_record *chunk, uint32_t page_index) {
+    const page_word *const word = chunk_words(chunk) + page_index;
+    if ((*word & PAGE_WORD_SMALL) == 0) {
+        const uint32_t run_pages = page_word_run_pages(*word);
+        if (run_pages == 0 || (*word & ~PAGE_WORD_BACK_MASK) != page_word_large(heap->id, run_pages)) {
+            panic(heap, PANIC_PAGE_MAP, word);
+        }
+    } else {
+        const uint32_t bin_index = page_word_bin(*word);
+        if (bin_index >= ZMM_BIN_COUNT || *word != page_word_small(heap->id, bin_index, 0)) {
+            panic(heap, PANIC_PAGE_MAP, word);
+        }
+    }
+    return *word;
+}

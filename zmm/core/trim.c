@@ -300,10 +300,9 @@ static void trim_sweep_run(zmm_heap *heap, const chunk_record *chunk, uint32_t p
 }
 
 static void trim_sweep_chunk(zmm_heap *heap, const chunk_record *chunk) {
-    const page_word *const words = chunk_words(chunk);
     uint32_t page_index = bits_next(chunk->free_map, ZMM_HEADER_PAGES, true);
     while (page_index < ZMM_CHUNK_PAGES) {
-        const page_word word = words[page_index];
+        const page_word word = run_word(heap, chunk, page_index);
         uint32_t run_pages = page_word_run_pages(word);
         if ((word & PAGE_WORD_SMALL) != 0) {
             const uint32_t bin_index = page_word_bin(word);
@@ -314,7 +313,7 @@ static void trim_sweep_chunk(zmm_heap *heap, const chunk_record *chunk) {
         } else if ((word & PAGE_WORD_WAITING) == 0) {
             trim_verify(heap, chunk_page(chunk, page_index), fence_block_bytes(heap, run_pages));
         }
-        page_index = bits_next(chunk->free_map, page_index + (run_pages > 0 ? run_pages : 1), true);
+        page_index = bits_next(chunk->free_map, page_index + run_pages, true);
     }
 }
 

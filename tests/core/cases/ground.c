@@ -225,10 +225,10 @@ static void *thread_of_one_heap(void *unused) {
 /* Whoever comes while the ground is locked waits until it is not. */
 CASE_AT_ALL_LEVELS(ground_lock_is_waited_for) {
     pthread_t thread;
-    ground_lock();
+    lock_take(&ground_flag);
     EXPECT(pthread_create(&thread, NULL, thread_of_one_heap, NULL) == 0);
     usleep(20000);
-    ground_unlock();
+    lock_give_back(&ground_flag);
     EXPECT(pthread_join(thread, NULL) == 0);
 }
 
