@@ -107,6 +107,8 @@ extern size_t core_kept_from, core_kept_bytes;
 /* What is mapped from now on is scratch: pages_rewind gives it back. */
 void pages_mark(void);
 void pages_rewind(void);
+/* Writes over the first bytes of each area that was lent since the last rewind: what earlier owners leave behind. */
+void pages_soil(uint64_t bytes_max);
 /* Drops everything that was ever lent: all memory reads as zero again. */
 void pages_forget(void);
 

@@ -26,6 +26,14 @@ static struct reservation {
 } reservations[RESERVATIONS_MAX];
 static uint32_t reservation_count;
 
+/* What the play going on was lent; of more than so many areas the rest is not soiled. */
+enum { LENT_MAX = 64, LENT_BYTES_MIN = (2 << 20) - PAGE_BYTES };
+static struct {
+    uint8_t *address;
+    uint64_t size_bytes;
+} lent[LENT_MAX];
+static uint32_t lent_count;
+
 static uint8_t *scratch;
 static uint64_t scratch_used;
 
@@ -98,6 +106,7 @@ void pages_mark(void) {
 
 void pages_rewind(void) {
     scratch_used = 0;
+    lent_count = 0;
 }
 
 static void note_use(const void *address, uint64_t size_bytes) {
@@ -116,11 +125,11 @@ static void note_use(const void *address, uint64_t size_bytes) {
 __attribute__((no_sanitize("address")))
 #endif
 static void
-zero(uint8_t *address, uint64_t size_bytes) {
+fill(uint8_t *address, uint64_t size_bytes, uint64_t word) {
     typedef uint64_t wide __attribute__((vector_size(32), aligned(8), may_alias));
     wide *words = (wide *)(void *)address;
     for (uint64_t index = 0; index < size_bytes / sizeof(wide); index++) {
-        words[index] = (wide){0};
+        words[index] = (wide){word, word, word, word};
         __asm__ volatile("" ::: "memory"); /* not a call of memset, which a sanitizer watches */
     }
 }
@@ -130,8 +139,13 @@ bool pages_lend(void *address, uint64_t size_bytes, bool *warm) {
     note_use(address, size_bytes);
     uint64_t head = size_bytes < EDGE_BYTES ? size_bytes : EDGE_BYTES;
     uint64_t tail = size_bytes < PAGE_BYTES + EDGE_BYTES ? size_bytes : PAGE_BYTES + EDGE_BYTES;
-    zero(address, head);
-    zero((uint8_t *)address + size_bytes - tail, tail);
+    fill(address, head, 0);
+    fill((uint8_t *)address + size_bytes - tail, tail, 0);
+    /* The core's own tables come here, too, in smaller pieces. */
+    if (size_bytes >= LENT_BYTES_MIN && lent_count < LENT_MAX) {
+        lent[lent_count].address = address;
+        lent[lent_count++].size_bytes = size_bytes;
+    }
     return true;
 }
 
@@ -142,6 +156,13 @@ void pages_take_back(void *address, uint64_t size_bytes, bool keep, bool *warm) 
 
 void pages_drop(void *address, uint64_t size_bytes) {
     (void)address, (void)size_bytes;
+}
+
+void pages_soil(uint64_t bytes_max) {
+    for (uint32_t index = 0; index < lent_count; index++) {
+        const uint64_t size_bytes = lent[index].size_bytes < bytes_max ? lent[index].size_bytes : bytes_max;
+        fill(lent[index].address, size_bytes, UINT64_C(0xE5E5E5E5E5E5E5E5));
+    }
 }
 
 /* Asked for numbers of chunks, which must be zero. */
