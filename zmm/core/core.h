@@ -82,9 +82,8 @@ ZMM_INTERNAL position ground_locate_quietly(const void *address);
 /* The position of any address outside the range: a chunk from storage handlers, or POSITION_NONE. */
 ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address);
 
-/* A granule is 8 bytes: the distance of two possible slot starts. The rotation sends an address that is not a multiple
- * of 8 beyond every range, so that one comparison tests alignment and range together. Another thread's heap may be
- * growing the range at this moment; its value only matters for that thread's addresses. */
+/* A granule is 8 bytes. The rotation sends what is no multiple of 8 beyond every range: one comparison tests both.
+ * Another thread's heap may be growing the range; its value only matters for that thread's addresses. */
 static inline uint64_t ground_granule(const void *address) {
     const uint64_t offset = (uintptr_t)address - ground.base;
     return offset >> ZMM_SLOT_SHIFT | offset << (64 - ZMM_SLOT_SHIFT);
@@ -95,8 +94,7 @@ static inline bool ground_has_granule(uint64_t granule) {
 static inline bool heap_has_granule(const zmm_heap *heap, uint64_t granule) {
     return granule < heap->range_granules;
 }
-/* The position of any address, POSITION_NONE when no chunk could be there. The heap (may be NULL) only serves as a
- * cache of the last look-up. */
+/* The position of any address, or POSITION_NONE; the heap (or NULL) caches the chunk outside the range seen last. */
 static inline position ground_locate(zmm_heap *heap, const void *address) {
     const uint64_t offset = (uintptr_t)address - ground.base;
     return ZMM_LIKELY(ground_has_granule(offset >> ZMM_SLOT_SHIFT)) ? offset
@@ -180,7 +178,7 @@ ZMM_INTERNAL void chunk_cache_push(zmm_heap *heap, chunk_record *chunk);
 ZMM_INTERNAL void chunk_cache_release_head(zmm_heap *heap);
 
 /* ---- run.c: finding, taking and giving back a run of pages in one chunk --------------------------------------------- */
-/* The first page, 0 when there is no gap. Panics when the chunk's maps contradict each other. */
+/* The first page, 0: no gap. Panics when the chunk's maps contradict each other. */
 ZMM_INTERNAL uint32_t run_find(chunk_record *chunk, uint32_t run_pages);
 /* The word of the run that begins at a used page; panics when it is none of this heap's. */
 ZMM_INTERNAL page_word run_word(zmm_heap *heap, const chunk_record *chunk, uint32_t page_index);
