@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from ..errors import UserError
+from ..processor import processor_seconds
 from .build import Workshop
 from .campaign import Made, Verdict
-from .core_tiers import Arena, Death, processor_seconds
+from .core_tiers import Arena, Death
 from .mutant import Mutant
 
 
@@ -52,9 +52,7 @@ class CoreLab:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.arena.close()
 
     def _workshop(self) -> Workshop:

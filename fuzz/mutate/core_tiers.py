@@ -26,7 +26,7 @@ from ..faults.run import run_once
 from ..faults.script import lines_for
 from ..faults.subject import Subject
 from ..faults.subjects import Subjects
-from ..processor import processor_seconds_of
+from ..processor import processor_seconds, processor_seconds_of
 from ..recorded import trace_paths
 from ..session import Session
 from ..targets import Target, TargetError, find_target
@@ -150,9 +150,9 @@ class Arena:
         kept = self._fixed if kind in ("cases", "faults") else None
         if kept is not None and (known := kept.get((kind, mutant.key))) is not None:
             return known[0], 0, known[1]
-        begin = processor_seconds(session)
+        begin = _seconds_with(session)
         kill, count = attempt()
-        seconds = processor_seconds(session) - begin
+        seconds = _seconds_with(session) - begin
         if kept is not None:
             kept[kind, mutant.key] = kill, seconds
         return kill, count, seconds
@@ -273,18 +273,12 @@ class Arena:
         return None, count
 
 
-def processor_seconds(session: Session | None = None) -> float:
-    """
-    Processor time of this process, of its children that have ended, and of a session's process while it lives.
-
-    On an idle machine that is the time that passes; on a busy one it is the only time that means something.
-    """
-    times = os.times()
-    spent = times.user + times.system + times.children_user + times.children_system
-    number = session.pid if session is not None else None
-    if number:
+def _seconds_with(session: Session) -> float:
+    """Processor time of this process, of its children that have ended, and of a session's process while it lives."""
+    spent = processor_seconds()
+    if session.pid:
         with suppress(OSError):
-            spent += processor_seconds_of(number)
+            spent += processor_seconds_of(session.pid)
     return spent
 
 

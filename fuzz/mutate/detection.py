@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from ..errors import UserError, explain_os_error
 from .core_lab import CoreLab
 from .core_tiers import Fixed
+from .journal import Header, Journal
 from .mutant import Mutant
 from .record import (
     BUDGETS,
@@ -22,7 +22,6 @@ from .record import (
     DetectionRun,
     MutantRow,
 )
-from .state import Header
 from .statistics import band
 
 # Seeds of a detection are others than those of the run that chose its mutants.
@@ -47,27 +46,9 @@ class Runs:
     """
 
     def __init__(self, folder: Path | None, header: Header) -> None:
-        self.known: dict[tuple[str, float, int], DetectionRun] = {}
-        self._path = folder / f"detection-{header.level}.jsonl" if folder is not None else None
-        if self._path is None:
-            return
-        try:
-            lines = self._path.read_bytes().splitlines() if self._path.exists() else []
-            if lines and lines[0] == msgspec.json.encode(header):
-                self._take_over(lines[1:])
-            else:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._path.write_bytes(msgspec.json.encode(header) + b"\n")
-        except OSError as error:
-            raise UserError(explain_os_error(error, f"write {self._path}")) from None
-
-    def _take_over(self, lines: Sequence[bytes]) -> None:
-        for line in lines:
-            try:
-                one = msgspec.json.decode(line, type=Known)
-            except msgspec.DecodeError:
-                continue  # the line that was being written when the process died
-            self.known[one.key, one.budget_seconds, one.run.seed] = one.run
+        path = folder / f"detection-{header.level}.jsonl" if folder is not None else None
+        self._journal = Journal(path, header, Known)
+        self.known = {(one.key, one.budget_seconds, one.run.seed): one.run for one in self._journal.entries}
 
     def add(self, one: Known) -> None:
         """
@@ -77,12 +58,7 @@ class Runs:
             UserError: it cannot be written.
         """
         self.known[one.key, one.budget_seconds, one.run.seed] = one.run
-        if self._path is not None:
-            try:
-                with self._path.open("ab") as stream:
-                    stream.write(msgspec.json.encode(one) + b"\n")
-            except OSError as error:
-                raise UserError(explain_os_error(error, f"write {self._path}")) from None
+        self._journal.add(one)
 
 
 def stratified(rows: Sequence[MutantRow], count: int) -> list[str]:

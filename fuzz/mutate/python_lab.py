@@ -18,12 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from ..driver import Driver
 from ..judge import judge_rows
 from ..predict import Scope, predict
+from ..processor import processor_seconds
 from ..program import Program
 from ..targets import Target, find_target
 from ..tiers import lockstep
@@ -31,7 +31,6 @@ from ..tiers.base import Task
 from ..wire import ROW
 from .campaign import Made, Verdict
 from .core_decks import EDITIONS, first_programs
-from .core_tiers import processor_seconds
 from .deck import Kill, SoundCoreError
 from .model_child import Known, write_known
 from .mutant import API, MODEL, Mutant
@@ -99,9 +98,7 @@ class PythonLab:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         return None
 
     # ---- the laboratory --------------------------------------------------------------------------------------------

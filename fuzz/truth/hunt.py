@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from ..faults.measure import measure
 from ..faults.subjects import Subjects
 from ..findings import shrink_finding
 from ..judge import Judge
+from ..processor import processor_seconds
 from ..text import write_text
 from ..tiers import boundaries, lockstep, oom
 from ..tiers.base import Finding, Task
@@ -59,21 +59,16 @@ class Stopwatch:
     """Processor time of this process and of the children it has waited for, and time on the clock."""
 
     def __init__(self) -> None:
-        self._processor = _processor_seconds()
+        self._processor = processor_seconds()
         self._wall = time.monotonic()
 
     def processor(self) -> float:
         """Seconds of processor time since the beginning."""
-        return _processor_seconds() - self._processor
+        return processor_seconds() - self._processor
 
     def wall(self) -> float:
         """Seconds on the clock since the beginning."""
         return time.monotonic() - self._wall
-
-
-def _processor_seconds() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
 
 
 class _Found(Exception):

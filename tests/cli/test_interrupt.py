@@ -135,7 +135,8 @@ def _alive(pid: int) -> bool:
         return False
 
 
-# A command, and what it says first of all that shows it is at work ("" when it says nothing before it is over).
+# A command, and what it says first of all that shows it is at work ("" when it says nothing before it is over: then the
+# program that it begins shows it).
 AT_WORK = {
     "faults": (["faults", "--target", "libc"], "libc: "),
     "search": (["faults", "--search", "--time-budget", "60s"], "zmm: searching"),
@@ -156,12 +157,24 @@ def test_a_command_without_partial_results_says_one_line(
             while not process.stdout.readline().startswith(first):
                 pass
         else:
-            wait_for(process.pid, 1, b"zmm-")
+            wait_for(process.pid, 1, b"zmm-faults")
         time.sleep(0.5)  # wherever it is now
         process.send_signal(number)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (3, f"zmm: interrupted by {number.name}\n"), out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_command_is_imported_is_one_line(
+    number: signal.Signals, tmp_path: Path, environment: dict[str, str], start: Start
+) -> None:
+    """A library that the command line imports at once sends it, twice."""
+    (tmp_path / "typer.py").write_text(f"import os\nfor _ in range(2):\n    os.kill(os.getpid(), {int(number)})\n")
+    environment["PYTHONPATH"] = str(tmp_path)
+    with start("targets") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (3, "", f"zmm: interrupted by {number.name}\n")
 
 
 def test_an_error_on_the_way_up_hides_no_interruption() -> None:

@@ -95,6 +95,12 @@ def test_libfuzzer_finds_planted_bugs(
     assert fuzz(build("heap", folder=folder, engine="replay"), crash).returncode == 0
 
 
+def is_seen_by_asan(done: subprocess.CompletedProcess[str]) -> None:
+    """A play ends at the access to a byte that is no user's."""
+    assert "AddressSanitizer: use-after-poison" in done.stderr, done.stderr[-3000:]
+    assert done.returncode != 0
+
+
 def test_sanitizers_watch_a_play(folder: Path, tmp_path: Path, needs_engine: Callable[[str], None]) -> None:
     """The twin with ASan and UBSan plays as well, and says nothing."""
     needs_engine("libfuzzer")
@@ -121,9 +127,7 @@ def test_sanitizers_see_a_write_into_slack(
     tape = tmp_path / "tape"
     tape.write_bytes(b"\x00\x06\x02ab\x06\x03abc")
 
-    watched = fuzz(build("heap", folder=folder / "copies_too_much", sanitize=True, core=core), tape)
-    assert "AddressSanitizer: use-after-poison" in watched.stderr
-    assert watched.returncode != 0
+    is_seen_by_asan(fuzz(build("heap", folder=folder / "copies_too_much", sanitize=True, core=core), tape))
 
     alone = fuzz(build("heap", folder=folder / "copies_too_much", engine="replay", core=core), tape)
     assert alone.returncode == 0
@@ -150,9 +154,7 @@ def test_sanitizers_see_a_copy_that_is_too_long(
     program = Program(operations=tuple(operations))
     tape.write_bytes(encode(program))
 
-    watched = fuzz(build("heap", folder=folder / "moves_too_much", sanitize=True, core=core), tape)
-    assert "AddressSanitizer: use-after-poison" in watched.stderr, watched.stderr[-3000:]
-    assert watched.returncode != 0
+    is_seen_by_asan(fuzz(build("heap", folder=folder / "moves_too_much", sanitize=True, core=core), tape))
     assert fuzz(build("heap", folder=folder, sanitize=True), tape).returncode == 0
 
 
