@@ -17,6 +17,7 @@ libfuzzer)
     engine_parts="mutate mutator"
     define=-DZMM_ENGINE_LIBFUZZER=1
     ;;
+afl) define=-DZMM_ENGINE_AFL=1 ;;
 esac
 
 rm -rf "$work"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,14 @@ def test_libfuzzer_plays_and_grows_a_corpus(folder: Path, tmp_path: Path, needs_
     assert (done.returncode, rule_of(done.stderr)) == (0, "")
     assert len(corpus) > 200
     assert max(len(decode(file.read_bytes()).operations) for file in corpus) > 10
+
+    # Features of an input do not depend on those before it: to a copy of itself a corpus adds nothing. (What is reached
+    # first is played twice, and must count once.)
+    copy = shutil.copytree(tmp_path, folder / f"copy-{os.getpid()}", dirs_exist_ok=True)
+    try:
+        assert "0 new files with 0 new features added" in fuzz(path, "-merge=1", copy, tmp_path).stderr
+    finally:
+        shutil.rmtree(copy)
 
 
 @pytest.mark.parametrize(

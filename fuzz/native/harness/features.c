@@ -8,6 +8,8 @@
 #include "../target.h"
 #include "../../../zmm/include/zmm.h"
 
+static bool hit_new_feature;
+
 #if defined(ZMM_ENGINE_AFL)
 
 static uint32_t guards[FEATURE_COUNT];
@@ -49,7 +51,6 @@ void features_prepare(void) {
 
 /* What was ever hit: a byte for each counter. */
 static uint8_t seen_features[FEATURE_COUNT];
-static bool hit_new_feature;
 
 /* Hit or not: how often something happens is what the counters of edges tell, and to tell it twice makes a corpus three
  * times as large, on which an engine spends as long as on the plays. */
@@ -62,12 +63,49 @@ void feature_hit(uint32_t index) {
 
 #endif
 
-/* ---- what is new ------------------------------------------------------------------------------------------------------- */
+/* ---- edges -------------------------------------------------------------------------------------------------------------- */
+
+enum { EDGES_MAX = 1 << 16 };
+
+struct edges {
+    uint8_t *counters;
+    size_t count;
+};
 
 #if defined(ZMM_ENGINE_LIBFUZZER) || defined(ZMM_ENGINE_ATHERIS)
 /* The edges of this executable or library, as the linker lays them out. */
 extern uint8_t __start___sancov_cntrs[] __attribute__((weak, visibility("hidden")));
 extern uint8_t __stop___sancov_cntrs[] __attribute__((weak, visibility("hidden")));
+
+static struct edges edges_of_play(void) {
+    size_t count = __start___sancov_cntrs != NULL ? (size_t)(__stop___sancov_cntrs - __start___sancov_cntrs) : 0;
+    return (struct edges){__start___sancov_cntrs, count < EDGES_MAX ? count : EDGES_MAX};
+}
+#elif defined(ZMM_ENGINE_AFL)
+/* AFL++'s map, in which features have their places, too. */
+extern uint8_t *__afl_area_ptr;
+extern uint32_t __afl_final_loc;
+
+static struct edges edges_of_play(void) {
+    size_t count = (size_t)__afl_final_loc + 1;
+    return (struct edges){__afl_area_ptr, count < EDGES_MAX ? count : EDGES_MAX};
+}
+#endif
+
+#if defined(ZMM_ENGINE_LIBFUZZER) || defined(ZMM_ENGINE_ATHERIS) || defined(ZMM_ENGINE_AFL)
+static uint8_t held_edges[EDGES_MAX];
+
+void features_hold(void) {
+    const struct edges edges = edges_of_play();
+    memcpy(held_edges, edges.counters, edges.count);
+}
+
+void features_restore(void) {
+    const struct edges edges = edges_of_play();
+    memcpy(edges.counters, held_edges, edges.count);
+}
+
+/* ---- what is new ------------------------------------------------------------------------------------------------------- */
 
 /* The highest bit of each byte that is not 0. */
 static uint64_t bytes_not_zero(uint64_t word) {
@@ -88,22 +126,26 @@ static bool notes_new(const uint8_t *now, uint64_t *seen, size_t word_count) {
 }
 
 bool features_are_new(void) {
-    enum { EDGES_MAX = 1 << 16 };
     static uint64_t seen_edges[EDGES_MAX / 8];
-    size_t edges = __start___sancov_cntrs != NULL ? (size_t)(__stop___sancov_cntrs - __start___sancov_cntrs) : 0;
-    edges = edges < EDGES_MAX ? edges : EDGES_MAX;
-    bool is_new = notes_new(__start___sancov_cntrs, seen_edges, edges / 8);
+    const struct edges edges = edges_of_play();
+    bool is_new = notes_new(edges.counters, seen_edges, edges.count / 8);
     /* The last few, which are no whole word. */
-    for (size_t index = edges / 8 * 8; index < edges; index++) {
+    for (size_t index = edges.count / 8 * 8; index < edges.count; index++) {
         uint8_t *tail = (uint8_t *)seen_edges + index;
-        is_new |= __start___sancov_cntrs[index] != 0 && *tail == 0;
-        *tail |= __start___sancov_cntrs[index];
+        is_new |= edges.counters[index] != 0 && *tail == 0;
+        *tail |= edges.counters[index];
     }
     is_new |= hit_new_feature;
     hit_new_feature = false;
     return is_new;
 }
 #else
+void features_hold(void) {
+}
+
+void features_restore(void) {
+}
+
 bool features_are_new(void) {
     return true; /* nobody to ask */
 }

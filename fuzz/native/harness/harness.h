@@ -84,6 +84,10 @@ void features_of_step(const struct step *step, const struct row *row, const stru
 void features_of_heap(const struct row *row);
 /* Whether this play reached an edge or a feature that no play of this process has reached before. */
 bool features_are_new(void);
+/* What a second play of the same tape hits counts once: held before it, restored behind it. Else an input would have other
+ * features where it is the first to reach something, and a merge, which asks again, would never end. */
+void features_hold(void);
+void features_restore(void);
 
 /* ---- the core: core.c includes it whole ------------------------------------------------------------------------------ */
 

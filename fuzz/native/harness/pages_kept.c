@@ -16,7 +16,7 @@
 
 #include "harness.h"
 
-enum { RESERVATIONS_MAX = 64, EDGE_BYTES = 512 };
+enum { RESERVATIONS_MAX = 64, EDGE_BYTES = 128 };
 #define SCRATCH_BYTES ((uint64_t)256 << 20)
 
 static struct reservation {

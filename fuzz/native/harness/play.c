@@ -22,10 +22,10 @@
 #define WORK_BYTES_MAX ((uint64_t)4 << 20)
 /* And by all plays since memory was last given back: what is resident must not grow for ever. */
 #define RESIDENT_BYTES_MAX ((uint64_t)1 << 30)
-enum { EDGE_BYTES = 512, CHECK_EVERY = 16384 };
+enum { EDGE_BYTES = 128, CHECK_EVERY = 16384 };
 /* The heap's own check, and a look at what it leaves behind, cost as much as all the rest. They are made in the first
  * play of a process and in every one that reaches something new, which are those that are kept, and now and then. */
-enum { CLOSE_LOOK_EVERY = 64 };
+enum { CLOSE_LOOK_EVERY = 256 };
 /* What is soiled of each area for a second play (play_soiled): the front that short tapes use; in the first plays of a
  * process, which may be somebody's replay of a finding, as much as a chunk. */
 enum { SOILED_BYTES = 128 << 10, SOILED_WHOLE_BYTES = 2 << 20, SOILED_WHOLE_PLAYS = 16 };
@@ -258,9 +258,11 @@ static void compare_rows(size_t count, size_t row_count, const char *where) {
  * needs such leftovers would show in the engine that met it, and never again. */
 static void play_soiled(size_t step_count, size_t row_count) {
     const bool was_new = is_new;
+    features_hold();
     pages_soil(plays < SOILED_WHOLE_PLAYS ? SOILED_WHOLE_BYTES : SOILED_BYTES);
     forget(true);
     const size_t count = perform(again, step_count, false);
+    features_restore();
     compare_rows(count, row_count, "used by others");
     is_new = was_new;
 }
@@ -268,8 +270,10 @@ static void play_soiled(size_t step_count, size_t row_count) {
 static void play_again(size_t row_count) {
     verify_reset();
     pages_forget();
+    features_hold();
     const size_t count = perform(again, row_count - 1, true); /* the last row is the closing's */
     forget(true);
+    features_restore();
     compare_rows(count, row_count, "never used");
 }
 
