@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -17,8 +18,9 @@ ENGINES = ("libfuzzer", "atheris", "afl")
 # A folder of engines that were built elsewhere, under the same names; nothing is built then.
 ENGINES_VARIABLE = "ZMM_FUZZ_ENGINES"
 _SUFFIXES = {"libfuzzer": "", "atheris": "-atheris", "afl": "-afl", "replay": "-replay"}
-# Short inputs are many, long ones reach further: workers take turns. What merges and repeats takes any.
-_LENGTHS = {"tape": (64, 512), "bytes": (256, 4096)}
+# Short inputs (about eight operations of a tape) are many, long ones reach further: workers take turns. What merges and
+# repeats takes any.
+_LENGTHS = {"tape": (24, 512, 64), "bytes": (256, 4096)}
 _LENGTH_MAX = 1 << 20
 _SANITIZED = {
     "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:handle_abort=1:symbolize=1",
@@ -146,8 +148,12 @@ def _prebuilt(name: str, target: str, sanitize: bool) -> Path | None:
 
 
 def _build(name: str, target: str, sanitize: bool, folder: Path | None, core: Path | None) -> Path:
+    home = folder or engines_folder()
+    if core is not None:
+        # An engine of its own: a campaign on the tree's core that runs meanwhile starts its engines by their names.
+        home /= f"core-{hashlib.sha256(str(core.resolve()).encode()).hexdigest()[:12]}"
     try:
-        return build(target, engine=name, sanitize=sanitize, folder=folder or engines_folder(), core=core)
+        return build(target, engine=name, sanitize=sanitize, folder=home, core=core)
     except BuildError as error:
         raise EngineError(one_line(str(error))) from None
 

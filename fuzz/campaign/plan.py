@@ -38,9 +38,10 @@ class Plan:
 
 @dataclass(slots=True)
 class WorkerRow:
-    """One worker in the report: a local one or a member of a cluster."""
+    """One worker in the report: a local one or a member of a cluster; ``longest_bytes`` of its inputs, 0: any."""
 
     name: str
+    longest_bytes: int = 0
     executions: int = 0
     crashes: int = 0
     deaths: list[str] = field(default_factory=list)

@@ -70,7 +70,7 @@ def campaign(plan: Plan, observer: Observer | None = None) -> Outcome:
         begin, cpu_begin = time.monotonic(), _children_cpu_seconds()
         try:
             crew.start()
-            _watch(crew, corpus, begin + plan.seconds, show, outcome)
+            _watch(crew, engine, corpus, begin + plan.seconds, show, outcome)
         except (KeyboardInterrupt, Interrupted) as error:
             outcome.interrupted = error.signal_name if isinstance(error, Interrupted) else "SIGINT"
         finally:
@@ -78,7 +78,7 @@ def campaign(plan: Plan, observer: Observer | None = None) -> Outcome:
             outcome.seconds = time.monotonic() - begin
             outcome.cpu_seconds = _children_cpu_seconds() - cpu_begin
             _tell(crew, show)
-            _account(crew, inbox, outcome)
+            _account(crew, engine, inbox, outcome)
         if outcome.disk or outcome.interrupted:
             _repair_quietly(corpus)
         elif plan.prune:
@@ -93,13 +93,13 @@ def _children_cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _watch(crew: Crew, corpus: Corpus, deadline: float, show: Observer, outcome: Outcome) -> None:
+def _watch(crew: Crew, engine: Engine, corpus: Corpus, deadline: float, show: Observer, outcome: Outcome) -> None:
     """Waits for the budget's end, tells what happens, and looks after the disk."""
     looked = time.monotonic()
     while (now := time.monotonic()) < deadline and crew.running():
         time.sleep(min(_TICK_SECONDS, max(0.0, deadline - now)))
         _tell(crew, show)
-        show.tick([row_of(worker) for worker in crew.workers], _so_far(crew, outcome))
+        show.tick([row_of(worker, engine) for worker in crew.workers], _so_far(crew, outcome))
         if time.monotonic() - looked >= _DISK_LOOK_SECONDS:
             looked = time.monotonic()
             problem = disk_problem(corpus.path)
@@ -122,10 +122,12 @@ def _tell(crew: Crew, show: Observer) -> None:
         show.say(crew.news.get())
 
 
-def row_of(worker: Worker) -> WorkerRow:
+def row_of(worker: Worker, engine: Engine) -> WorkerRow:
     """A worker as it is shown and reported."""
     return WorkerRow(
         f"worker {worker.number}",
+        # AFL++ chooses lengths by itself.
+        engine.length_bytes(worker.number) if engine.style == "libfuzzer" else 0,
         worker.executions + worker.progress.executions,
         worker.crashes,
         list(worker.deaths),
@@ -133,12 +135,12 @@ def row_of(worker: Worker) -> WorkerRow:
     )
 
 
-def _account(crew: Crew, inbox: Inbox, outcome: Outcome) -> None:
+def _account(crew: Crew, engine: Engine, inbox: Inbox, outcome: Outcome) -> None:
     """The final figures: what engines said at their end, not what was guessed meanwhile."""
     outcome.coverage = max(worker.progress.coverage for worker in crew.workers)
     outcome.features = max(worker.progress.features for worker in crew.workers)
     outcome.executions = crew.executions()
-    outcome.workers = [row_of(worker) for worker in crew.workers]
+    outcome.workers = [row_of(worker, engine) for worker in crew.workers]
     outcome.crashes = inbox.seen
     if not outcome.executions and not outcome.reason and not outcome.interrupted:
         outcome.reason = "the budget ended before anything was performed; give more with --time-budget"

@@ -150,6 +150,11 @@ def report(plan: Plan, outcome: Outcome, console: Console, *, quiet: bool) -> in
             for line in story(one):
                 console.print(line, markup=False, soft_wrap=True)
         for row in outcome.workers:
+            if row.longest_bytes and outcome.seconds > 0:
+                rate = f"{row.executions:,} executions, {row.executions / outcome.seconds:,.0f}/s"
+                console.print(
+                    f"{row.name}: inputs up to {row.longest_bytes} bytes, {rate}", markup=False, soft_wrap=True
+                )
             if row.deaths or row.trouble:
                 said = [f"lost {len(row.deaths)} times ({row.deaths[-1]})"] if row.deaths else []
                 said += [row.trouble] if row.trouble else []
