@@ -17,7 +17,11 @@ libfuzzer)
     engine_parts="mutate mutator"
     define=-DZMM_ENGINE_LIBFUZZER=1
     ;;
-afl) define=-DZMM_ENGINE_AFL=1 ;;
+afl)
+    define=-DZMM_ENGINE_AFL=1
+    # Its compiler reads the list of what not to count from here, and instruments nothing while the other is set.
+    export AFL_LLVM_DENYLIST="$harness/uncounted.txt" AFL_NOOPT=1
+    ;;
 esac
 
 rm -rf "$work"
@@ -39,6 +43,7 @@ for part in $harness_parts $engine_parts; do
     compile "$work/$part.o" "$harness/$part.c"
     objects="$objects $work/$part.o"
 done
+unset AFL_NOOPT
 compile "$work/core.o" "$harness/core.c" "-DZMM_CORE_UNITY=\"$root/zmm/core/unity.c\"" "-I$root/zmm/include" \
     "-fsanitize-coverage-ignorelist=$harness/uncounted.txt"
 objects="$objects $work/core.o"

@@ -32,7 +32,10 @@ def test_the_build_script_compiles_what_the_harness_is_made_of() -> None:
     assert words_of("runner_parts") == sorted(build._RUNNER_PARTS)
     assert words_of("harness_parts") == sorted(build._HARNESS_PARTS)
     assert words_of("engine_parts") == sorted(build.ENGINES["libfuzzer"].parts)
-    assert f"-D{build.ENGINES['libfuzzer'].define}=1" in (OSS_FUZZ / "build.sh").read_text()
+    said = (OSS_FUZZ / "build.sh").read_text()
+    for engine in yaml.safe_load((OSS_FUZZ / "project.yaml").read_text())["fuzzing_engines"]:
+        assert f"{engine})" in said
+        assert f"define=-D{build.ENGINES[engine].define}=1" in said
 
 
 def test_every_native_harness_has_seeds() -> None:
@@ -84,15 +87,13 @@ def test_the_projects_say_what_their_services_ask_for() -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("sanitizer", ["address", "undefined"])
-def test_every_fuzzer_builds_and_runs_as_there(sanitizer: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("engine", "sanitizer"), [("libfuzzer", "address"), ("libfuzzer", "undefined"), ("afl", "address")]
+)
+def test_every_fuzzer_builds_and_runs_as_there(engine: str, sanitizer: str, tmp_path: Path) -> None:
     """ci/fuzz_as_oss_fuzz is content with each fuzzer: name, seeds, dictionary, options, a few seconds of fuzzing."""
-    done = subprocess.run(
-        [ROOT / "ci" / "fuzz_as_oss_fuzz", "--sanitizer", sanitizer, "--seconds", "3", "--out", tmp_path],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [ROOT / "ci" / "fuzz_as_oss_fuzz", "--engine", engine, "--sanitizer", sanitizer, "--seconds", "3"]
+    done = subprocess.run([*command, "--out", tmp_path], capture_output=True, text=True, check=False)
     if done.returncode == 2:
         pytest.skip(done.stderr.strip())
 

@@ -16,8 +16,12 @@ static uint32_t guards[FEATURE_COUNT];
 void __sanitizer_cov_trace_pc_guard_init(uint32_t *start, uint32_t *stop);
 void __sanitizer_cov_trace_pc_guard(uint32_t *guard);
 
-void features_prepare(void) {
+/* When every module's guards are made: later AFL++ takes it for a library that was loaded behind its back. */
+__attribute__((constructor)) static void make_guards(void) {
     __sanitizer_cov_trace_pc_guard_init(guards, guards + FEATURE_COUNT);
+}
+
+void features_prepare(void) {
 }
 
 void feature_hit(uint32_t index) {
@@ -82,7 +86,7 @@ static struct edges edges_of_play(void) {
     return (struct edges){__start___sancov_cntrs, count < EDGES_MAX ? count : EDGES_MAX};
 }
 #elif defined(ZMM_ENGINE_AFL)
-/* AFL++'s map, in which features have their places, too. */
+/* AFL++'s map, in which features have their places, too. (Its own compiler declares both in whatever it instruments.) */
 extern uint8_t *__afl_area_ptr;
 extern uint32_t __afl_final_loc;
 
