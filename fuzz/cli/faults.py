@@ -14,7 +14,7 @@ from ..errors import CLEAN, COUNTEREXAMPLE, INCONCLUSIVE, UserError
 from ..faults.fault import CLASSES, Fault, load_catalogue, load_fault
 from ..faults.html import to_html
 from ..faults.matrix import print_matrix
-from ..faults.measure import Column, measure, measure_sources
+from ..faults.measure import Column, ensure_performs, measure, measure_sources
 from ..faults.prices import measure_prices
 from ..faults.record import FAIL, PASS, encode, make_record
 from ..faults.reproduce import to_c
@@ -22,6 +22,7 @@ from ..faults.run import RUNS
 from ..faults.subject import Subject
 from ..faults.subjects import Subjects
 from ..faults.variants import variants
+from ..targets import TargetError
 from ..version import VERSION
 from . import options
 from .faults_search import search as run_search
@@ -170,19 +171,31 @@ def choose_subjects(subjects: Subjects, names: Sequence[str] | None) -> tuple[li
     """
     The targets of the names; without names all that are here, and why the others are not.
 
+    Each has performed something legal once: what cannot even do that is said before hours are spent on the others.
+
     Raises:
-        TargetError: a target that was named is not here.
+        TargetError: a target that was named is not here or cannot be performed on, or this is so of a level of zmm.
         UserError: none is here at all.
     """
     if names:
-        return [subjects.find(name) for name in dict.fromkeys(names)], {}
+        named = [subjects.find(name) for name in dict.fromkeys(names)]
+        for subject in named:
+            ensure_performs(subject)
+        return named, {}
     here = []
     missing = {}
     for name, found in subjects.found():
-        if isinstance(found, Subject):
-            here.append(found)
-        else:
+        if not isinstance(found, Subject):
             missing[name] = str(found)
+            continue
+        try:
+            ensure_performs(found)
+        except TargetError as error:
+            if found.is_zmm:
+                raise
+            missing[name] = str(error)
+        else:
+            here.append(found)
     if not here:
         raise UserError("no target is here; install zmm with ci/setup")
     return here, missing

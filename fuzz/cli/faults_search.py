@@ -9,6 +9,7 @@ import typer
 
 from ..errors import CLEAN, COUNTEREXAMPLE, INCONCLUSIVE, UserError
 from ..faults.known import known_at
+from ..faults.measure import ensure_performs
 from ..faults.search import Found, Search
 from ..faults.search_machine import search_by_machine
 from ..faults.search_record import FAIL, PASS, file_name, found_lines, record_of, row_lines, row_of, to_toml
@@ -34,7 +35,7 @@ def search(
     Searches the targets one after the other, each for an equal part of the time, and exits.
 
     Raises:
-        TargetError: a target is not here.
+        TargetError: a target is not here, or cannot be performed on.
         UserError: a target cannot be searched.
     """
     check_writable(json)
@@ -48,6 +49,7 @@ def search(
         for subject in chosen:
             if subject.runs_max == 1 or "ZMM_FAULTS_ACCESSES" in subject.environment:
                 raise UserError(f"{subject.name} is too slow to be searched; choose zmm, php or a malloc library")
+            ensure_performs(subject)
         for subject in chosen:
 
             def notice(found: Found, name: str = subject.name) -> None:

@@ -17,6 +17,7 @@ from .wire import (
     FLAG_NOT_APPLICABLE,
     FLAG_OUT_OF_REACH,
     FLAG_REFUSED,
+    LOAD,
     PHASES,
     Evidence,
 )
@@ -144,6 +145,15 @@ def judge(run: Run) -> Outcome:
     return outcome("R" if report.flags & FLAG_REFUSED else "n")
 
 
+def could_not_begin(run: Run) -> bool:
+    """
+    Whether a run came to no operation of its script: the target cannot be loaded, makes no heap, or cannot be asked.
+
+    What the target makes of an operation, be it a crash at the first, is something else.
+    """
+    return bool(run.report.flags & FLAG_BROKEN) or run.report.phase == LOAD
+
+
 def _phase_of(message_bytes: Sequence[int], last: int, diagnosis: Diagnosis | None) -> int:
     """The phase in which a diagnosis was said: the last one that began before it."""
     if diagnosis is None:
@@ -166,10 +176,10 @@ def kept_promise(cell: Cell, level: str) -> bool:
     """
     Whether a level of zmm did what the catalogue says of it: every run stopped in time, or what the fault allows.
 
-    True as well where nothing is promised or the fault does not apply.
+    True as well where nothing is promised or the fault does not apply, and of runs without a result: they say nothing.
     """
     fault = cell.fault
-    allowed = set(IN_TIME) | {"-", "E"}
+    allowed = set(IN_TIME) | {"-", "E", "!"}
     if fault.late:
         allowed.add("l")
     if fault.neutral_at(level):

@@ -130,7 +130,7 @@ def _status(columns: Sequence[Column]) -> tuple[str, str]:
     for column in columns:
         if column.alarms:
             first = column.alarms[0]
-            return FAIL, f"{column.subject.name}: {first.fault.id} is legal and came out as {first.text}"
+            return FAIL, f"{column.subject.name}: {first.fault.id} is legal and came out as {_alarm(first)}"
     for column in columns:
         broken = column.broken_promises()
         if broken:
@@ -153,6 +153,12 @@ def _status(columns: Sequence[Column]) -> tuple[str, str]:
     return PASS, ""
 
 
+def _alarm(cell: Cell) -> str:
+    """The letter of a control, and why there is no result where there is none."""
+    why = cell.shown.reason if cell.shown else ""
+    return f"{cell.text} ({why})" if why else cell.text
+
+
 def _rates(rates: Rates) -> RatesRecord:
     return RatesRecord(
         faults=rates.faults,
@@ -173,7 +179,7 @@ def _target(column: Column) -> TargetRecord:
         rates=_rates(rates_of(column.cells)),
         classes={kind: _rates(rates) for kind, rates in rates_by_class(column.cells).items()},
         controls=column.controls,
-        alarms=tuple(f"{cell.fault.id}: {cell.text}" for cell in column.alarms),
+        alarms=tuple(f"{cell.fault.id}: {_alarm(cell)}" for cell in column.alarms),
         broken_promises=tuple(cell.fault.id for cell in column.broken_promises()),
         prices=column.prices,
         sources=_rates(column.sources) if column.sources else None,
@@ -199,7 +205,8 @@ def _cell(column: Column, cell: Cell) -> CellRecord:
     shown = cell.shown
     promise = ""
     if subject.is_zmm and cell.outcomes and cell.fault.promised_by(subject.level):
-        promise = "broken" if cell in column.broken_promises() else "kept"
+        undecided = any(outcome.code == "!" for outcome in cell.outcomes)
+        promise = "broken" if cell in column.broken_promises() else "" if undecided else "kept"
     return CellRecord(
         fault=cell.fault.id,
         target=cell.target,

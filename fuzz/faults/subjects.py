@@ -23,6 +23,8 @@ NAMES = (
 )
 # Environment switches of an allocator, such as zmm:hardened+ZMM_WIPE=1.
 _SWITCH = re.compile(r"\+([A-Z][A-Z0-9_]*)=([^+]*)")
+# Those that zmm reads (zmm/core/switches.c): any other ZMM_... would be measured as if it did something.
+ZMM_SWITCHES = ("ZMM_LEVEL", "ZMM_WIPE", "ZMM_GUARD", "ZMM_CHECK_EVERY")
 ZMM_LEVELS = ("fast", "release", "hardened", "debug")
 # jemalloc and others keep their state in static thread-local storage, which a library loaded late has little of.
 _STATIC_TLS = "glibc.rtld.optional_static_tls=16384"
@@ -62,6 +64,8 @@ class Subjects:
         settings = dict(_SWITCH.findall(name))
         if settings:
             subject = self.find(_SWITCH.sub("", name))
+            for switch in settings:
+                _check_switch(subject, switch)
             return replace(subject, name=name, environment={**subject.environment, **settings})
         kind, _, what = name.partition(":")
         if kind == "zmm":
@@ -193,6 +197,18 @@ def _subject(
     environment = child_environment({"LIBC_FATAL_STDERR_": "1", **additions})
     command = (*prefix, str(faults_runner()), kind, library)
     return Subject(name, kind, command, version, level, environment, patience, runs_max)
+
+
+def _check_switch(subject: Subject, name: str) -> None:
+    """Raises TargetError when a switch of zmm would change nothing, and a figure would say that it had."""
+    if not name.startswith("ZMM_"):
+        return
+    if name not in ZMM_SWITCHES:
+        raise TargetError(f"zmm has no switch {name}; it has {', '.join(ZMM_SWITCHES)} (docs/switches.md)")
+    if not subject.is_zmm:
+        raise TargetError(f"{subject.name} does not read {name}, a switch of zmm; leave +{name} out")
+    if name == "ZMM_LEVEL":
+        raise TargetError("ZMM_LEVEL chooses a level for Python's heaps only; write zmm:LEVEL")
 
 
 def _zmm_library(level: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from zmm_fuzz.faults.classify import IN_TIME, Cell, judge, kept_promise
+from zmm_fuzz.faults.classify import IN_TIME, Cell, could_not_begin, judge, kept_promise
 from zmm_fuzz.faults.fault import Fault
 from zmm_fuzz.faults.messages import find_diagnosis
 from zmm_fuzz.faults.run import Run
@@ -65,6 +65,21 @@ def test_each_ending_has_its_letter(run: Run, code: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("run", "idle"),
+    [
+        (ending(flags=8), True),
+        (ending(0, status=127), True),
+        (ending(1, number=signal.SIGSEGV), False),
+        (ending(1, stderr=PANIC, said_at=1, number=signal.SIGABRT), False),
+        (ending(), False),
+    ],
+)
+def test_a_target_that_cannot_begin_is_told_from_one_that_dies(run: Run, idle: bool) -> None:
+    """What is not loaded or makes no heap has done nothing; a death at the first allocation is the target's own."""
+    assert could_not_begin(run) is idle
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "zend_mm_heap corrupted",
@@ -107,6 +122,7 @@ def cell(codes: str, fault: Fault) -> Cell:
     runs = {
         "D": ending(FAULT, stderr=PANIC, said_at=FAULT),
         "n": ending(),
+        "!": ending(flags=8),
         "C": ending(evidence=(VICTIM,)),
         "l": ending(REFILL, stderr=PANIC, said_at=REFILL, evidence=(VICTIM,)),
     }
@@ -128,6 +144,8 @@ def test_a_promise_is_kept_in_every_run_or_broken() -> None:
     assert kept_promise(cell("DD", fault), "release")
     assert not kept_promise(cell("Dn", fault), "release")
     assert kept_promise(cell("nn", fault), "fast")
+    assert kept_promise(cell("D!", fault), "release"), "a run without a result says nothing"
+    assert not kept_promise(cell("n!", fault), "release")
     assert kept_promise(cell("ll", Fault("U", "spatial", "t", "fault", level="hardened", late=True)), "hardened")
     neutral = Fault("U", "temporal", "t", "fault", level="none", neutral_from="hardened")
     assert kept_promise(cell("nn", neutral), "hardened")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from zmm_fuzz.cli import run
+from zmm_fuzz.faults.fault import load_catalogue
+from zmm_fuzz.faults.measure import measure
+from zmm_fuzz.faults.record import INCONCLUSIVE, make_record
 from zmm_fuzz.faults.subject import Subject
 
 OWN = 'id = "{name}"\nclass = "temporal"\ntitle = "my own"\nsequence = """\n{lines}\n"""\n'
@@ -71,6 +75,9 @@ def test_a_missed_promise_is_a_failure(tmp_path: Path, subject_of: Callable[[str
         (["--class", "tidal"], "unknown class 'tidal'; there are spatial"),
         (["--target", "nothing"], "unknown target 'nothing'; it is zmm"),
         (["--target", "malloc:/no/such.so"], "/no/such.so is no file; check the path"),
+        (["--target", "zmm+ZMM_WIEP=1"], "zmm has no switch ZMM_WIEP; it has ZMM_LEVEL, ZMM_WIPE, ZMM_GUARD"),
+        (["--target", "zmm+ZMM_LEVEL=debug"], "ZMM_LEVEL chooses a level for Python's heaps only; write zmm:LEVEL"),
+        (["--target", "libc+ZMM_WIPE=1"], "libc does not read ZMM_WIPE, a switch of zmm; leave +ZMM_WIPE out"),
         (["--runs", "0"], "--runs"),
     ],
 )
@@ -80,3 +87,48 @@ def test_mistakes_get_one_line(arguments: list[str], message: str, capsys: pytes
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("more", [["--fault", "T13", "--runs", "1"], ["--search", "--time-budget", "1m"]])
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (
+            "zmm:{no_library}",
+            ": cannot load the library: invalid ELF header; name another file, or add what is missing",
+        ),
+        (
+            "malloc:{no_library}",
+            ": cannot load the library: invalid ELF header; name another file, or add what is missing",
+        ),
+        (
+            "php:{no_library}",
+            ": cannot load the library: invalid ELF header; name another file, or add what is missing",
+        ),
+        ("zmm:debug+ZMM_GUARD=foo", "ZMM_GUARD=foo: write all, off, or 1/N for one block of N"),
+    ],
+)
+def test_a_target_that_cannot_be_performed_on_is_a_mistake(
+    target: str, message: str, more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said with its cause before the work: it raised no alarm and broke no promise."""
+    no_library = tmp_path / ("long" * 50 + ".so")
+    no_library.write_text("root:x:0:0:root:/root:/bin/bash and so on, longer than the head of a library is\n" * 9)
+    assert run(["faults", *more, "--target", target.format(no_library=no_library)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert target.format(no_library=no_library) in said.err
+    assert message in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_runs_that_come_to_nothing_are_neither_alarms_nor_broken_promises() -> None:
+    """A runner that ends at once, on a level that promises to stop the fault: inconclusive, and nothing else."""
+    fault = next(fault for fault in load_catalogue() if fault.id == "T13")
+    nothing = Subject("zmm", "zmm", (sys.executable, "-I", "-S", "-c", ""), level="debug", runs_max=1)
+    column = measure(nothing, [fault])
+    assert (column.alarms, column.broken_promises()) == ((), [])
+    record = make_record([column], [fault], runs=1)
+    assert record.status == INCONCLUSIVE
+    assert "first control-1: the run ended before the fault" in record.reason
+    assert record.rows[0].promise == ""

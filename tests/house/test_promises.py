@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from zmm_fuzz.compare import RULES as EXACT_RULES
+from zmm_fuzz.faults.subjects import ZMM_SWITCHES
 from zmm_model import RULES
 
 import zmm
@@ -195,3 +196,14 @@ def test_every_test_says_what_it_expects(root: Path) -> None:
     ]
 
     assert silent == []
+
+
+def test_switches_are_the_same_in_the_core_the_catalogue_and_the_document(root: Path) -> None:
+    """A target's +ZMM_... is refused when the core has no such variable: the three lists are one."""
+    core = re.findall(
+        r'^    \{"(ZMM_[A-Z_]+)", SWITCH_', (root / "zmm" / "core" / "switches.c").read_text(), re.MULTILINE
+    )
+    page = re.findall(r"^\| `(ZMM_[A-Z_]+)` \|", (root / "docs" / "switches.md").read_text(), re.MULTILINE)
+
+    assert list(ZMM_SWITCHES) == core == page
+    assert len(core) >= 4

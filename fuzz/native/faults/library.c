@@ -20,7 +20,11 @@ void library_open(const char *path) {
     }
     handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL) {
-        report_end(FLAG_BROKEN, "cannot load %s: %s", path, dlerror());
+        /* Without the path, which whoever asks knows: a long one would leave no room for the cause. */
+        const char *cause = dlerror();
+        size_t length = strlen(path);
+        cause += strncmp(cause, path, length) == 0 && strncmp(cause + length, ": ", 2) == 0 ? length + 2 : 0;
+        report_end(FLAG_BROKEN, "cannot load the library: %s", cause);
     }
 }
 
