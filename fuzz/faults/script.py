@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import UserError
+from .expression import unreadable_from
 
 # Words after the operation's own, least and most; native/faults has the same table.
 OPERATIONS: dict[str, tuple[int, int]] = {
@@ -145,6 +146,12 @@ def _check(line: _Line) -> None:
     for expression in line.words[1:]:
         if not _EXPRESSION.fullmatch(expression):
             raise ScriptError(f"line {line.number}: cannot read {expression!r}; an expression has no such sign")
+        place = unreadable_from(expression)
+        if place is not None:
+            rest = repr(expression[place:]) if place < len(expression) else "its end"
+            raise ScriptError(
+                f"line {line.number}: cannot read the expression {expression!r} at {rest}; see docs/faults.md"
+            )
 
 
 def _expanded(lines: list[_Line]) -> Iterator[_Line]:

@@ -48,6 +48,14 @@ def test_a_fault_of_ones_own_is_performed(
     assert "mine" in capsys.readouterr().out
 
 
+def test_half_an_expression_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its file and line are named before any run."""
+    path = tmp_path / "own.toml"
+    path.write_text(OWN.format(name="mine", lines="alloc p 64+\nfault\nfree p"), "utf-8")
+    assert run(["faults", "--target", "libc", "--fault", str(path), "--runs", "1"]) == 2
+    assert f"{path}: sequence, line 1: cannot read the expression '64+' at its end" in capsys.readouterr().err
+
+
 def test_a_script_that_fails_before_its_fault_is_inconclusive(
     tmp_path: Path, subject_of: Callable[[str], Subject]
 ) -> None:
