@@ -22,7 +22,7 @@ from ..tiers import TIERS
 from ..tiers.base import SKIPPED, Budget, Task, TierResult
 from ..wire import Burst, BurstFlag, BurstProfile
 from . import options
-from .output import check_directory, check_writable, make_console, write_file
+from .output import check_outputs, make_console, write_file
 from .prices import ALL, PAIR, show_prices
 from .worst import search_worst, show_worst
 
@@ -77,15 +77,13 @@ def command(
             raise UserError(f"unknown suite {suite!r}; there are {', '.join(SUITES)}")
     seconds = options.parse_duration(time_budget)
     rules = options.parse_edition(edition, target)
-    check_writable(json)
     chosen = suites or SUITES[:1]
     if search is not None and chosen != ["worst"]:
         raise UserError("--search is for the suite worst alone: zmm bench worst --search DIR")
     if not {"suite", "worst"} & set(chosen):
         remedy = "is for the suites suite and worst; pair and prices measure all levels and their peers"
         options.refuse({"--target": target != "zmm", "--edition": edition}, remedy)
-    if search is not None:
-        check_directory(search, "--search")
+    check_outputs({"--json": json}, {"--search": search})
     if "worst" in chosen:
         library = find_target(target if target != "zmm" else "zmm:release").library
         if search is not None:

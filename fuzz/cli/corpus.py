@@ -15,7 +15,7 @@ from ..campaign.seeds import read_seeds, write_seeds
 from ..errors import CLEAN, UserError, explain_os_error
 from ..report.simple import write_simple
 from . import options
-from .output import check_directory, check_writable, make_console, write_file
+from .output import check_outputs, check_writable, make_console, write_file
 
 app = typer.Typer(
     name="corpus",
@@ -56,7 +56,7 @@ def merge_command(
 
         zmm corpus merge zmm-corpus/heap other-machine/ --fuzz-target heap --json merged.json
     """
-    check_directory(into, "DIR")
+    check_outputs({"--json": json}, {"DIR": into})
     folders = [folder_of(path) for path in sources]
     _change(into, folders, _find(engine, fuzz_target), time_budget, json, quiet, "merge")
 
@@ -88,7 +88,7 @@ def prune_command(
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; name a corpus")
-    check_writable(save)
+    check_outputs({"--save": save, "--json": json})
     _change(
         folder, [], _find(engine, fuzz_target), time_budget, json, quiet, "prune", edges=edges, longest_bytes=longest
     )
@@ -188,7 +188,6 @@ def _change(
     longest_bytes: int = 0,
 ) -> None:
     """Merges, says what came of it, and writes the report."""
-    check_writable(json)
     seconds = options.parse_duration(time_budget)
     try:
         merged = merge(engine, into, sources, seconds=seconds, edges=edges, longest_bytes=longest_bytes)

@@ -26,7 +26,7 @@ from ..targets import TargetError
 from ..version import VERSION
 from . import options
 from .faults_search import search as run_search
-from .output import check_directory, check_writable, make_console, write_file
+from .output import check_outputs, make_console, write_file
 
 SEARCH_BUDGET = "10m"
 
@@ -102,10 +102,7 @@ def command(
     sources = chosen
     if variant_count:
         chosen = variants(sources, variant_count, number)
-    for path in (json, html):
-        check_writable(path)
-    if reproducers is not None:
-        check_directory(reproducers, "--reproducers")
+    check_outputs({"--json": json, "--html": html}, {"--reproducers": reproducers})
     console = make_console()
     with Subjects() as subjects:
         if list_all:

@@ -14,7 +14,7 @@ from ..faults.search import Found, Search
 from ..faults.search_machine import search_by_machine
 from ..faults.search_record import FAIL, PASS, file_name, found_lines, record_of, row_lines, row_of, to_toml
 from ..faults.subjects import Subjects
-from .output import check_directory, check_writable, make_console, write_file
+from .output import check_outputs, make_console, write_file
 
 # How much of the time the Hypothesis machine has; what it comes to seeds the rest.
 _MACHINE_SHARE = 0.25
@@ -38,9 +38,7 @@ def search(
         TargetError: a target is not here, or cannot be performed on.
         UserError: a target cannot be searched.
     """
-    check_writable(json)
-    if out is not None:
-        check_directory(out)
+    check_outputs({"--json": json}, {"--out": out})
     console = make_console()
     rows = []
     targets = list(dict.fromkeys(names or [_DEFAULT_TARGET]))

@@ -22,7 +22,7 @@ from ..targets import find_target
 from ..version import VERSION
 from . import options
 from .campaign_show import Show
-from .output import check_directory, check_writable, make_console, say_error, write_file
+from .output import check_outputs, make_console, say_error, write_file
 
 DEFAULT_OUTPUT = Path("zmm-findings")
 DEFAULT_CORPORA = Path("zmm-corpus")
@@ -104,10 +104,9 @@ def command(
         scheduler,
         prune,
     )
-    check_writable(json)
-    check_directory(plan.output)
-    if not scheduler and "://" not in plan.corpus:
-        check_directory(Path(plan.corpus), "--corpus")
+    is_here = not scheduler and "://" not in plan.corpus
+    folders = {"--output": plan.output, "--corpus": Path(plan.corpus) if is_here else None}
+    check_outputs({"--json": json}, folders)
     if not scheduler and "://" in plan.corpus:
         raise UserError(f"--corpus {plan.corpus} is a URL, which needs --scheduler; name a folder")
     if core is not None and not core.is_dir():

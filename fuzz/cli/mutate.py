@@ -47,7 +47,7 @@ from ..mutate.survivors import FILE, GAP, Survivor, read_survivors, stale
 from ..tiers.base import Interrupted
 from ..version import VERSION
 from . import options
-from .output import check_directory, check_writable, make_console, say_error, write_file
+from .output import check_outputs, make_console, say_error, write_file
 
 SAMPLE = 200
 SEEDS_SAMPLE = 20
@@ -128,10 +128,7 @@ def command(
     if survivors != FILE and not survivors.is_file():
         raise UserError(f"--survivors {survivors} is no file; name one like fuzz/mutate/survivors.toml")
     known = read_survivors(survivors)
-    for path in (json, html):
-        check_writable(path)
-    if resume is not None:
-        check_directory(resume, "--resume")
+    check_outputs({"--json": json, "--html": html}, {"--resume": resume})
     towers = [name for name, wanted in zip(TOWERS, (core, model, api), strict=True) if wanted] or [CORE]
     console = make_console()
     plan = Plan(None if every else count, budget_seconds, jobs, deadline, again, frozenset(mutant or ()))

@@ -17,7 +17,7 @@ from ..report.simple import write_simple
 from ..tiers.base import Interrupted
 from ..version import VERSION
 from . import options
-from .output import check_writable, make_console, say_error, write_file
+from .output import check_outputs, make_console, say_error, write_file
 
 DEFAULT_BUDGET = "1h"
 _CODES = {"pass": CLEAN, "fail": COUNTEREXAMPLE, "inconclusive": INCONCLUSIVE}
@@ -72,8 +72,7 @@ def command(
             raise UserError(
                 f"{path} has no table of zmm prove; name a page with its two lines ({BEGIN}), docs/proofs.md"
             )
-    for path in (json, markdown):
-        check_writable(path)
+    check_outputs({"--json": json, "--markdown": markdown})
     results: list[Result] = []
 
     def tell(result: Result) -> None:

@@ -18,7 +18,7 @@ from ..targets import find_target
 from ..tiers.base import Finding
 from ..versus import Versus
 from . import options
-from .output import check_directory, check_writable, make_console, write_file
+from .output import check_outputs, make_console, write_file
 
 
 def command(
@@ -46,8 +46,7 @@ def command(
     """
     program = load_program(file)
     seconds = options.parse_duration(time_budget)
-    check_writable(json)
-    check_directory(out)
+    check_outputs({"--json": json}, {"--out": out})
     rules = options.parse_edition(edition, target)
     console = make_console()
     found = find_target(target)

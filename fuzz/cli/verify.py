@@ -22,7 +22,7 @@ from ..tiers.base import FAIL, Task, Tier
 from ..verify import verify
 from ..version import VERSION
 from . import options
-from .output import check_directory, check_writable, make_console, say_error, write_file
+from .output import check_outputs, make_console, say_error, write_file
 from .progress import Show
 
 DEFAULT_BUDGET = "2m"
@@ -80,9 +80,7 @@ def command(
         )
         if path is not None
     ]
-    for path, _ in writers:
-        check_writable(path)
-    check_directory(out)
+    check_outputs({"--json": json, "--junit": junit, "--sarif": sarif, "--html": html}, {"--out": out})
 
     console = make_console()
     with Show(console, quiet=quiet) as show:

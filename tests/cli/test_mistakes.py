@@ -66,6 +66,16 @@ def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
         (["faults", "--out", "found"], ["--out", "--search"]),
         (["faults", "--reproducers", "file"], ["cannot write to file", "--reproducers"]),
         (["faults", "--fault", "binary.toml"], ["binary.toml"]),
+        (["verify", "--json", "same", "--html", "./same"], ["--json and --html both name same", "a place of its own"]),
+        (["verify", "--junit", "same", "--sarif", "same"], ["--junit and --sarif both name same"]),
+        (["verify", "--json", "same", "--out", "same"], ["--out and --json both name same"]),
+        (["faults", "--json", "same", "--html", "same"], ["--json and --html both name same"]),
+        (["faults", "--search", "--json", "same", "--out", "same"], ["--out and --json both name same"]),
+        (["mutate", "--json", "same", "--html", "same"], ["--json and --html both name same"]),
+        (["corpus", "prune", ".", "--json", "same", "--save", "same"], ["--save and --json both name same"]),
+        (["verify", "--out", "/proc/none"], ["cannot write to /proc/none", "--out"]),
+        (["faults", "--reproducers", "/proc/none"], ["cannot write to /proc/none", "--reproducers"]),
+        (["faults", "--search", "--out", "/proc/none"], ["cannot write to /proc/none", "--out"]),
         (["fuzz", "--corpus", "file"], ["cannot write to file", "--corpus"]),
         (["fuzz", "--scheduler", "nonsense"], ["nonsense", "tcp://HOST:PORT"]),
         (["corpus", "merge", "file", "."], ["cannot write to file"]),
@@ -82,6 +92,8 @@ def test_wrong_usage_is_one_line(zmm: Run, arguments: list[str], words: list[str
     for name in ("binary", "binary.toml"):
         (tmp_path / name).write_bytes(b"\xff\xfe\x00")
     one_line(zmm(*arguments), *words)
+    left = [path.name for path in tmp_path.iterdir() if path.name in ("same", "found", "zmm-findings")]
+    assert left == [], "what a check of outputs tried stays nowhere"
 
 
 def test_a_wrong_line_is_named(zmm: Run, tmp_path: Path) -> None:
