@@ -92,8 +92,8 @@ def test_the_projects_say_what_their_services_ask_for() -> None:
 )
 def test_every_fuzzer_builds_and_runs_as_there(engine: str, sanitizer: str, tmp_path: Path) -> None:
     """ci/fuzz_as_oss_fuzz is content with each fuzzer: name, seeds, dictionary, options, a few seconds of fuzzing."""
-    command = [ROOT / "ci" / "fuzz_as_oss_fuzz", "--engine", engine, "--sanitizer", sanitizer, "--seconds", "3"]
-    done = subprocess.run([*command, "--out", tmp_path], capture_output=True, text=True, check=False)
+    command = [str(ROOT / "ci" / "fuzz_as_oss_fuzz"), "--engine", engine, "--sanitizer", sanitizer, "--seconds", "3"]
+    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, check=False)
     if done.returncode == 2:
         pytest.skip(done.stderr.strip())
 
