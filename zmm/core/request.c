@@ -68,18 +68,12 @@ static uint32_t request_choose(uint32_t option, uint32_t from_environment) {
     return option == 0 ? from_environment : option == ZMM_OFF ? 0 : option;
 }
 
-static bool request_apply_options(zmm_heap *heap, const zmm_options *options) {
-    zmm_switches switches;
-    char text[160];
-    if (!switches_read(&switches, text, sizeof(text))) {
-        fprintf(stderr, "%s\n", text);
-        return false;
-    }
+static void request_apply_options(zmm_heap *heap, const zmm_options *options, const zmm_switches *switches) {
     heap->edition = options->edition;
-    heap->wipes = ZMM_TRIMS && (options->wipes || switches.wipes != 0);
+    heap->wipes = ZMM_TRIMS && (options->wipes || switches->wipes != 0);
 #if ZMM_GUARD_MODE
-    heap->check_every = heap->check_countdown = request_choose(options->check_every, switches.check_every);
-    heap->guard_every = request_choose(options->guard_every, switches.guard_every);
+    heap->check_every = heap->check_countdown = request_choose(options->check_every, switches->check_every);
+    heap->guard_every = request_choose(options->guard_every, switches->guard_every);
     heap->guard_countdown = heap->guard_every > 0 ? 1 : 0;
     if (options->handlers != NULL || (heap->guard_every != 0 && !guard_prepare())) {
         heap->guard_every = 0; /* a heap with storage of its own has all its memory from there */
@@ -90,10 +84,9 @@ static bool request_apply_options(zmm_heap *heap, const zmm_options *options) {
 #else
     (void)request_choose;
 #endif
-    return true;
 }
 
-static zmm_heap *request_make_record(const zmm_options *options) {
+static zmm_heap *request_make_record(const zmm_options *options, const zmm_switches *switches) {
     if (!ground_prepare()) {
         return NULL;
     }
@@ -118,10 +111,7 @@ static zmm_heap *request_make_record(const zmm_options *options) {
     usage_set_limit(heap, ZMM_LIMIT_BYTES_DEFAULT);
     request_new_key(heap);
     heap->huge_key = heap->trim_key = heap->order_state = heap->link_key;
-    if (!request_apply_options(heap, options)) {
-        request_release_record(heap);
-        return NULL;
-    }
+    request_apply_options(heap, options, switches);
 #if ZMM_TRIMS
     if (!quarantine_prepare(heap)) {
         request_release_record(heap);
@@ -151,7 +141,13 @@ static bool request_first_chunk(zmm_heap *heap) {
 }
 
 ZMM_INTERNAL zmm_heap *request_startup(const zmm_options *options) {
-    zmm_heap *const heap = request_make_record(options);
+    zmm_switches switches;
+    char text[160];
+    if (!switches_read(&switches, text, sizeof(text))) {
+        fprintf(stderr, "%s\n", text); /* it says everything: no other line follows */
+        return NULL;
+    }
+    zmm_heap *const heap = request_make_record(options, &switches);
     if (heap != NULL && request_first_chunk(heap)) {
         if (heap->storage == NULL || request_place_storage(heap)) {
             return heap;

@@ -68,7 +68,8 @@ ZMM_INTERNAL bool switches_read(zmm_switches *switches, char *text, size_t text_
         const char *const value = getenv(row->name);
         uint32_t *const field = (uint32_t *)(void *)((char *)switches + row->offset);
         if (value != NULL && value[0] != '\0' && !switches_parse(row->form, value, field)) {
-            snprintf(text, text_bytes, "zmm: %s=%s: write %s", row->name, value, switches_remedies[row->form]);
+            /* Of a long value the beginning: what to write must have its place in the line. */
+            snprintf(text, text_bytes, "zmm: %s=%.40s: write %s", row->name, value, switches_remedies[row->form]);
             return false;
         }
     }

@@ -36,9 +36,11 @@ CASE_AT_ALL_LEVELS(switches_are_read) {
     }
 }
 
-/* A wrong value is one line with the variable, the value and what to write; no heap is made of it. */
+/* A wrong value is one line with the variable, the beginning of the value and what to write; no heap is made of it. */
 CASE_AT_ALL_LEVELS(wrong_switches_are_refused) {
-    static const struct {
+    char long_value[300] = {0};
+    memset(long_value, 'x', sizeof(long_value) - 1);
+    const struct {
         const char *name, *value, *remedy;
     } rows[] = {
         {"ZMM_LEVEL", "release2", "fast, release, hardened or debug"},
@@ -51,16 +53,17 @@ CASE_AT_ALL_LEVELS(wrong_switches_are_refused) {
         {"ZMM_CHECK_EVERY", "4294967295", "a number of calls from 1 to 4294967294, or 0 for never"},
         {"ZMM_CHECK_EVERY", "99999999999999999999999", "a number of calls from 1 to 4294967294, or 0 for never"},
         {"ZMM_CHECK_EVERY", "10 ", "a number of calls from 1 to 4294967294, or 0 for never"},
+        {"ZMM_CHECK_EVERY", long_value, "a number of calls from 1 to 4294967294, or 0 for never"},
     };
     for (size_t index = 0; index < sizeof(rows) / sizeof(rows[0]); index++) {
         zmm_switches switches;
         char text[160], expected[320];
         EXPECT(!reads(rows[index].name, rows[index].value, &switches, text));
-        snprintf(expected, sizeof(expected), "zmm: %s=%s: write %s", rows[index].name, rows[index].value,
+        snprintf(expected, sizeof(expected), "zmm: %s=%.40s: write %s", rows[index].name, rows[index].value,
                  rows[index].remedy);
         EXPECT_TEXT(text, expected);
         setenv(rows[index].name, rows[index].value, 1);
-        strcat(expected, "\nCan't initialize heap\n");
+        strcat(expected, "\n");
         EXPECT_EXIT(0, expected, EXPECT(zmm_heap_startup(NULL) == NULL));
         unsetenv(rows[index].name);
     }
