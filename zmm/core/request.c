@@ -26,8 +26,13 @@ static void request_release_record(zmm_heap *heap) {
     kernel()->unmap(heap, ZMM_HEAP_RECORD_BYTES);
 }
 
-/* A page for the storage record, and pages for its data behind it. */
+/* A page for the storage record, and pages for its data behind it. Data for which no address space has room is refused here:
+ * the sums further on would wrap. */
 static bool request_make_storage(zmm_heap *heap, const zmm_options *options) {
+    static_assert(sizeof(zmm_storage) <= ZMM_PAGE_BYTES, "the record has room on its page");
+    if (options->storage_data_bytes > SIZE_MAX - 2 * ZMM_PAGE_BYTES) {
+        return false;
+    }
     heap->storage_data_bytes = options->storage_data_bytes;
     zmm_storage *const storage = kernel()->map(request_storage_bytes(heap), ZMM_PAGE_BYTES);
     if (storage == NULL) {

@@ -203,6 +203,21 @@ CASE_AT_ALL_LEVELS(startup_without_storage_says_so) {
     }
 }
 
+/* Data that no address space could hold is refused like data that finds no memory: its length is not wrapped. */
+CASE_AT_ALL_LEVELS(storage_data_beyond_the_address_space_is_refused) {
+    static const size_t lengths[] = {SIZE_MAX, SIZE_MAX - ZMM_PAGE_BYTES, SIZE_MAX - 2 * ZMM_PAGE_BYTES + 1};
+    char data[64] = {0};
+    for (size_t index = 0; index < sizeof(lengths) / sizeof(lengths[0]); index++) {
+        const zmm_options options = {
+            .handlers = &store_handlers, .storage_data = data, .storage_data_bytes = lengths[index]};
+        EXPECT_EXIT(0, "Can't initialize heap\n", {
+            store_prepare();
+            EXPECT(zmm_heap_startup(&options) == NULL);
+            EXPECT_EQUAL(store.mapping_count, 0);
+        });
+    }
+}
+
 /* A storage that runs dry is refused by the system, with real_size and the run or the raw size; gc is tried first. */
 CASE(dry_storage_is_refused_by_the_system) {
     FOR_BOTH_EDITIONS(edition) {
