@@ -35,8 +35,9 @@ static const char *check_ring(const zmm_heap *heap) {
     uint32_t chunk_count = 0;
     const chunk_record *chunk = heap->main_chunk;
     do {
-        CHECK(chunk != NULL && chunk->heap == heap && chunk_count < heap->chunk_count, "CHUNK-1");
-        CHECK(chunk->next != NULL && chunk->next->prev == chunk, "CHUNK-1");
+        /* Is it a record at all? A link that somebody wrote to must not be followed. */
+        CHECK(ground_is_record(chunk) && chunk->heap == heap && chunk_count < heap->chunk_count, "CHUNK-1");
+        CHECK(ground_is_record(chunk->next) && chunk->next->prev == chunk, "CHUNK-1");
         chunk_count++;
         chunk = chunk->next;
     } while (chunk != heap->main_chunk);
@@ -44,7 +45,7 @@ static const char *check_ring(const zmm_heap *heap) {
 
     uint32_t cached_count = 0;
     for (chunk = heap->cached_chunks; chunk != NULL; chunk = chunk->next) {
-        CHECK(chunk->heap == heap && cached_count < heap->cached_count, "CHUNK-2");
+        CHECK(ground_is_record(chunk) && chunk->heap == heap && cached_count < heap->cached_count, "CHUNK-2");
         CHECK(chunk != heap->main_chunk, "CHUNK-2");
         const page_word *const words = chunk_words(chunk);
         for (uint32_t page = 0; page < ZMM_CHUNK_PAGES; page++) {

@@ -69,8 +69,16 @@ ZMM_INTERNAL void chunk_cache_push(zmm_heap *heap, chunk_record *chunk) {
     heap->cached_count++;
 }
 
+/* The list ends where the count does: one that somebody wrote to may end too soon, or never. */
+static void chunk_verify_cache_end(zmm_heap *heap, const chunk_record *chunk, uint32_t left_count) {
+    if (ZMM_GUARDS_METADATA && (chunk == NULL) != (left_count == 0)) {
+        panic(heap, PANIC_CHUNK_RECORD, chunk != NULL ? (const void *)chunk : &heap->cached_chunks);
+    }
+}
+
 ZMM_INTERNAL chunk_record *chunk_cache_pop(zmm_heap *heap) {
     chunk_record *const chunk = heap->cached_chunks;
+    chunk_verify_cache_end(heap, chunk, heap->cached_count);
     if (chunk != NULL) {
         heap->cached_chunks = chunk_verified(heap, chunk)->next;
         heap->cached_count--;
@@ -83,6 +91,19 @@ ZMM_INTERNAL void chunk_cache_release_head(zmm_heap *heap) {
     chunk_record *const chunk = chunk_cache_pop(heap);
     heap->real_size_bytes -= ZMM_CHUNK_BYTES;
     storage_chunk_release(heap, chunk);
+}
+
+ZMM_INTERNAL void chunk_cache_reset(zmm_heap *heap) {
+    uint32_t left_count = heap->cached_count;
+    chunk_record *chunk = heap->cached_chunks;
+    while (chunk != NULL) {
+        chunk_verify_cache_end(heap, chunk, left_count);
+        chunk_verified(heap, chunk)->number = 0;
+        chunk_reset(chunk);
+        chunk = chunk->next;
+        left_count--;
+    }
+    chunk_verify_cache_end(heap, NULL, left_count);
 }
 
 ZMM_INTERNAL void chunk_delete(zmm_heap *heap, chunk_record *chunk) {
@@ -105,11 +126,11 @@ ZMM_INTERNAL void chunk_delete(zmm_heap *heap, chunk_record *chunk) {
             heap->delete_count++;
         }
     }
-    if (heap->cached_chunks == NULL || chunk->number > heap->cached_chunks->number) {
+    chunk_record *const head = heap->cached_chunks;
+    if (head == NULL || chunk->number > chunk_verified(heap, head)->number) {
         storage_chunk_release(heap, chunk);
     } else {
         /* The older chunk (lower number) is kept in the cached head's place. */
-        chunk_record *const head = heap->cached_chunks;
         chunk->next = head->next;
         heap->cached_chunks = chunk;
         storage_chunk_release(heap, head);

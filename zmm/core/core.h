@@ -176,8 +176,10 @@ ZMM_INTERNAL void chunk_delete(zmm_heap *heap, chunk_record *chunk);
 ZMM_INTERNAL chunk_record *chunk_cache_pop(zmm_heap *heap);
 ZMM_INTERNAL void chunk_cache_push(zmm_heap *heap, chunk_record *chunk);
 ZMM_INTERNAL void chunk_cache_release_head(zmm_heap *heap);
+ZMM_INTERNAL void chunk_cache_reset(zmm_heap *heap); /* every spare chunk as if it were new */
 
 /* ---- run.c: finding, taking and giving back a run of pages in one chunk --------------------------------------------- */
+/* The chunk's record is one that the caller has verified: a panic names its heap. */
 /* The first page, 0: no gap. Panics when the chunk's maps contradict each other. */
 ZMM_INTERNAL uint32_t run_find(chunk_record *chunk, uint32_t run_pages);
 /* The word of the run that begins at a used page; panics when it is none of this heap's. */
@@ -303,6 +305,8 @@ static inline void small_push(zmm_heap *heap, void *slot, uint32_t bin_index, bo
 ZMM_INTERNAL void *huge_alloc(zmm_heap *heap, size_t size_bytes);
 ZMM_INTERNAL void huge_free(zmm_heap *heap, void *block);
 ZMM_INTERNAL huge_record *huge_find(const zmm_heap *heap, const void *block);
+/* The record, or NULL for none; panics when somebody wrote to it. */
+ZMM_INTERNAL huge_record *huge_verified(const zmm_heap *heap, huge_record *record);
 /* Without a look at whether the record can be believed: huge_is_whole tells. */
 ZMM_INTERNAL huge_record *huge_find_around(const zmm_heap *heap, const void *address);
 ZMM_INTERNAL bool huge_is_whole(const zmm_heap *heap, const huge_record *record);

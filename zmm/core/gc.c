@@ -94,7 +94,7 @@ ZMM_INTERNAL size_t gc_collect(zmm_heap *heap) {
         gc_bin(heap, bin_index);
     }
     size_t collected_pages = 0;
-    chunk_record *chunk = heap->main_chunk;
+    chunk_record *chunk = chunk_verified(heap, heap->main_chunk);
     do {
         chunk_record *const next = chunk_next(heap, chunk);
         collected_pages += gc_chunk(heap, chunk);

@@ -50,7 +50,7 @@ ZMM_INTERNAL bool huge_is_whole(const zmm_heap *heap, const huge_record *record)
     return !ZMM_GUARDS_METADATA || record->seal == huge_seal(heap, record);
 }
 
-static huge_record *huge_verified(const zmm_heap *heap, huge_record *record) {
+ZMM_INTERNAL huge_record *huge_verified(const zmm_heap *heap, huge_record *record) {
     if (record != NULL && !huge_is_whole(heap, record)) {
         panic((zmm_heap *)(uintptr_t)heap, PANIC_HUGE_RECORD, record->block);
     }

@@ -170,9 +170,8 @@ ZMM_INTERNAL zmm_heap *request_startup(const zmm_options *options) {
 /* Forgets the runs in pages [first, end), all of them in use: of large ones there is nothing but the word; slots have live
  * bits, and a rest behind the last of them, which is looked at before it goes. A word that cannot be a run's is gc's to
  * complain of: here it goes, too. */
-static void request_clear_pages(chunk_record *chunk, uint32_t first, uint32_t end) {
+static void request_clear_pages(zmm_heap *heap, const chunk_record *chunk, uint32_t first, uint32_t end) {
 #if ZMM_GUARDS_METADATA || ZMM_LIVE_BITS || ZMM_ANNOTATES
-    zmm_heap *const heap = chunk->heap;
     const page_word *const words = chunk_words(chunk);
     uint32_t page_index = first;
     while (page_index < end) {
@@ -195,16 +194,16 @@ static void request_clear_pages(chunk_record *chunk, uint32_t first, uint32_t en
         page_index++;
     }
 #else
-    (void)chunk, (void)first, (void)end;
+    (void)heap, (void)chunk, (void)first, (void)end;
 #endif
 }
 
 /* Forgets every run of a chunk: pages that are not in use have nothing to forget. */
-static void request_clear_chunk(chunk_record *chunk) {
+static void request_clear_chunk(zmm_heap *heap, const chunk_record *chunk) {
     uint32_t page_index = bits_next(chunk->free_map, ZMM_HEADER_PAGES, true);
     while (page_index < ZMM_CHUNK_PAGES) {
         const uint32_t end = bits_next(chunk->free_map, page_index, false);
-        request_clear_pages(chunk, page_index, end);
+        request_clear_pages(heap, chunk, page_index, end);
         page_index = bits_next(chunk->free_map, end, true);
     }
     memset(chunk_words(chunk), 0, ZMM_CHUNK_PAGES * sizeof(page_word));
@@ -243,12 +242,12 @@ static void request_drop_blocks(zmm_heap *heap) {
     guard_end_request(heap);
 #endif
     huge_release_all(heap);
-    chunk_record *const main_chunk = heap->main_chunk;
-    request_clear_chunk(main_chunk);
+    chunk_record *const main_chunk = chunk_verified(heap, heap->main_chunk);
+    request_clear_chunk(heap, main_chunk);
     chunk_record *chunk = chunk_next(heap, main_chunk);
     while (chunk != main_chunk) {
         chunk_record *const next = chunk_next(heap, chunk);
-        request_clear_chunk(chunk);
+        request_clear_chunk(heap, chunk);
         heap->chunk_count--;
         if (request_lower_fences(chunk)) {
             chunk_cache_push(heap, chunk);
@@ -266,7 +265,7 @@ static void request_drop_blocks(zmm_heap *heap) {
 static void request_change_chunks(zmm_heap *heap) {
     chunk_record *const fresh = heap->storage == NULL ? storage_chunk_acquire(heap) : NULL;
     if (fresh != NULL) {
-        while (heap->cached_chunks != NULL) {
+        while (heap->cached_count > 0) {
             chunk_cache_release_head(heap);
         }
         request_release_chunk(heap, heap->main_chunk);
@@ -302,10 +301,7 @@ ZMM_INTERNAL void request_end(zmm_heap *heap) {
     while ((double)heap->cached_count + 0.9 > heap->chunk_count_average && heap->cached_chunks != NULL) {
         chunk_cache_release_head(heap);
     }
-    for (chunk_record *chunk = heap->cached_chunks; chunk != NULL; chunk = chunk->next) {
-        chunk->number = 0;
-        chunk_reset(chunk);
-    }
+    chunk_cache_reset(heap);
     chunk_reset(heap->main_chunk);
     memset(heap->free_slot, 0, sizeof(heap->free_slot));
     heap->free_tiny = NULL;
@@ -323,7 +319,7 @@ ZMM_INTERNAL void request_end(zmm_heap *heap) {
 
 ZMM_INTERNAL void request_shutdown(zmm_heap *heap) {
     request_drop_blocks(heap);
-    while (heap->cached_chunks != NULL) {
+    while (heap->cached_count > 0) {
         chunk_cache_release_head(heap);
     }
     request_release_chunk(heap, heap->main_chunk);

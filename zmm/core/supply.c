@@ -13,7 +13,7 @@
  * the chunks passed, the last one not included. */
 static uint32_t supply_search(zmm_heap *heap, uint32_t run_pages, chunk_record **chunk, uint32_t *steps) {
     *steps = 0;
-    for (chunk_record *candidate = heap->main_chunk;; candidate = chunk_next(heap, candidate)) {
+    for (chunk_record *candidate = chunk_verified(heap, heap->main_chunk);; candidate = chunk_next(heap, candidate)) {
         if (candidate->free_pages >= run_pages) {
             const uint32_t page_index = run_find(candidate, run_pages);
             if (page_index != 0) {

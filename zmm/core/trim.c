@@ -319,13 +319,13 @@ static void trim_sweep_chunk(zmm_heap *heap, const chunk_record *chunk) {
 
 /* Every block that lives, and every slot that does not. */
 ZMM_INTERNAL void trim_verify_all(zmm_heap *heap) {
-    const chunk_record *chunk = heap->main_chunk;
+    const chunk_record *chunk = chunk_verified(heap, heap->main_chunk);
     do {
         trim_sweep_chunk(heap, chunk);
         chunk = chunk_next(heap, chunk);
     } while (chunk != heap->main_chunk);
-    for (const huge_record *huge = heap->huge_list; huge != NULL; huge = huge->next) {
-        trim_verify(heap, huge->block, huge->size_bytes);
+    for (huge_record *huge = heap->huge_list; huge != NULL; huge = huge->next) {
+        trim_verify(heap, huge->block, huge_verified(heap, huge)->size_bytes);
     }
 }
 

@@ -53,6 +53,9 @@ CASE(healthy_heap_gives_null) {
     }
 }
 
+/* What a link says after somebody wrote to it: none of these is looked into. */
+static const uintptr_t no_records[] = {1, 0xff, 0x4141414141414141, UINTPTR_MAX};
+
 /* CHUNK-1: the ring starts at the main chunk, closes, and has chunk_count members of this heap. */
 CASE(check_names_CHUNK_1) {
     BREAK("CHUNK-1", heap->chunk_count++);
@@ -64,6 +67,12 @@ CASE(check_names_CHUNK_1) {
     BREAK("CHUNK-1", patient.second->next = patient.second; patient.second->prev = patient.second);
     BREAK("CHUNK-1", patient.main->next = NULL);
     BREAK("CHUNK-1", heap->main_chunk = NULL);
+    for (size_t index = 0; index < sizeof(no_records) / sizeof(no_records[0]); index++) {
+        chunk_record *const stray = (chunk_record *)no_records[index];
+        BREAK("CHUNK-1", patient.main->next = stray);
+        BREAK("CHUNK-1", patient.second->next = stray);
+        BREAK("CHUNK-1", heap->main_chunk = stray);
+    }
 }
 
 /* CHUNK-2: the cache has cached_count members of this heap, and no page of them is in use. */
@@ -74,6 +83,10 @@ CASE(check_names_CHUNK_2) {
     BREAK("CHUNK-2", patient.cached->next = patient.cached);
     BREAK("CHUNK-2", heap->cached_chunks = patient.main);
     BREAK("CHUNK-2", heap->cached_chunks = NULL);
+    for (size_t index = 0; index < sizeof(no_records) / sizeof(no_records[0]); index++) {
+        BREAK("CHUNK-2", patient.cached->next = (chunk_record *)no_records[index]);
+        BREAK("CHUNK-2", heap->cached_chunks = (chunk_record *)no_records[index]);
+    }
     BREAK("CHUNK-2", chunk_words(patient.cached)[0] = 1);
     BREAK("CHUNK-2", chunk_words(patient.cached)[511] = page_word_large(heap->id, 1));
 }

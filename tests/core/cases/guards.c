@@ -7,6 +7,13 @@
 #define FREE_MAP "a free map was written to"
 #define CHUNK_RECORD "a chunk record was written to"
 #define HUGE_RECORD "a huge block's record was written to"
+#define WILD(type) ((type *)0x4141414141414141)
+/* Level debug checks the whole heap before it ends a request. */
+#if ZMM_LEVEL >= ZMM_LEVEL_DEBUG
+#define AT_THE_END(reason) "the heap is broken"
+#else
+#define AT_THE_END(reason) reason
+#endif
 
 /* The word of a live block's page is believed by nobody. */
 CASE_WITH_GUARDS(written_page_words_panic) {
@@ -80,6 +87,88 @@ CASE_WITH_GUARDS(written_chunk_links_panic) {
     EXPECT_PANIC(CHUNK_RECORD, second->heap = NULL; zmm_heap_gc(heap));
 }
 
+/* Whose a chunk is, is asked before anything is done with it: no search, gc or end of a request believes the record. */
+CASE_WITH_GUARDS(chunks_that_are_nobodys_panic) {
+    zmm_heap *const heap = new_heap();
+    alloc_of(heap, 900);
+    pages_of(heap, 500);
+    pages_of(heap, 500);
+    chunk_record *const main_chunk = heap->main_chunk;
+    chunk_record *const second = main_chunk->next;
+    zmm_heap *const owners[] = {NULL, (zmm_heap *)0xff, WILD(zmm_heap), new_heap()};
+    for (size_t index = 0; index < sizeof(owners) / sizeof(owners[0]); index++) {
+        EXPECT_PANIC(CHUNK_RECORD, main_chunk->heap = owners[index]; main_chunk->free_pages--; pages_of(heap, 2));
+        EXPECT_PANIC(CHUNK_RECORD, main_chunk->heap = owners[index]; zmm_heap_gc(heap));
+        EXPECT_PANIC(AT_THE_END(CHUNK_RECORD), main_chunk->heap = owners[index]; zmm_heap_shutdown(heap, false, true));
+        EXPECT_PANIC(AT_THE_END(CHUNK_RECORD), main_chunk->heap = owners[index]; zmm_heap_shutdown(heap, true, true));
+        EXPECT_PANIC(AT_THE_END(CHUNK_RECORD), second->heap = owners[index]; zmm_heap_shutdown(heap, true, true));
+    }
+    EXPECT_PANIC(CHUNK_RECORD, memset(main_chunk, 'A', offsetof(chunk_record, free_slots)); pages_of(heap, 2));
+    EXPECT_PANIC(CHUNK_RECORD, memset(main_chunk, 'A', offsetof(chunk_record, free_slots)); zmm_heap_gc(heap));
+    EXPECT_PANIC(AT_THE_END(CHUNK_RECORD), memset(main_chunk, 'A', offsetof(chunk_record, free_slots));
+                 zmm_heap_shutdown(heap, false, true));
+}
+
+/* A heap with three spare chunks: on storage, where levels with trims, too, go on with the chunks they have. */
+static zmm_heap *heap_with_spares(void) {
+    store_prepare();
+    zmm_heap *const heap = store_heap(ZMM_EDITION_ZMM, &store_handlers);
+    for (uint32_t chunk = 0; chunk < 4; chunk++) {
+        pages_of(heap, 500);
+    }
+    heap->chunk_count_average = 9.0;
+    zmm_heap_shutdown(heap, false, true);
+    EXPECT_EQUAL(heap->cached_count, 3);
+    EXPECT_HEALTHY(heap);
+    return heap;
+}
+
+/* The cache's links lead to spare chunks of this heap, as many as it counts: whoever takes one looks, and so does whoever
+ * goes through them all. */
+CASE_WITH_GUARDS(written_links_of_spare_chunks_panic) {
+    zmm_heap *const heap = heap_with_spares();
+    chunk_record *const first = heap->cached_chunks;
+    chunk_record *const strays[] = {WILD(chunk_record), (chunk_record *)0xff, NULL, first};
+    for (size_t index = 0; index < sizeof(strays) / sizeof(strays[0]); index++) {
+        chunk_record *const stray = strays[index];
+        EXPECT_TEXT((first->next = stray, zmm_heap_check(heap)), "CHUNK-2");
+        EXPECT_PANIC(AT_THE_END(CHUNK_RECORD), zmm_heap_shutdown(heap, false, true));
+        EXPECT_PANIC(AT_THE_END(CHUNK_RECORD), zmm_heap_shutdown(heap, true, true));
+    }
+    for (size_t index = 0; index < 3; index++) {
+        EXPECT_PANIC(CHUNK_RECORD, first->next = strays[index]; for (;;) pages_of(heap, 500));
+        EXPECT_PANIC(CHUNK_RECORD, first->next = strays[index]; zmm_heap_set_limit(heap, ZMM_CHUNK_BYTES));
+    }
+    first->next = heap->main_chunk;
+    EXPECT_BROKEN(heap, "CHUNK-2");
+    EXPECT_PANIC(AT_THE_END(CHUNK_RECORD), zmm_heap_shutdown(heap, false, true));
+    /* A chunk that is given up is compared with the first spare one. */
+    first->next = WILD(chunk_record);
+    char *const block = pages_of(heap, 500);
+    char *const other = pages_of(heap, 50);
+    EXPECT(chunk_at(heap, block) == first || chunk_at(heap, other) == first);
+    heap->chunk_count_average = 0.0;
+    EXPECT_PANIC(CHUNK_RECORD, zmm_heap_free(heap, block); zmm_heap_free(heap, other); zmm_heap_gc(heap));
+}
+
+/* The check of a heap follows no link that leads away from the records. */
+CASE_WITH_GUARDS(check_names_written_chunk_links) {
+    zmm_heap *const heap = new_heap();
+    pages_of(heap, 500);
+    pages_of(heap, 500);
+    chunk_record *const next = heap->main_chunk->next;
+    static chunk_record elsewhere;
+    elsewhere = *next;
+    chunk_record *const strays[] = {WILD(chunk_record), (chunk_record *)0xff, NULL, &elsewhere};
+    for (size_t index = 0; index < sizeof(strays) / sizeof(strays[0]); index++) {
+        heap->main_chunk->next = strays[index];
+        EXPECT_BROKEN(heap, "CHUNK-1");
+        EXPECT_PANIC(AT_THE_END(CHUNK_RECORD), zmm_heap_shutdown(heap, false, true));
+    }
+    heap->main_chunk->next = next;
+    EXPECT_HEALTHY(heap);
+}
+
 /* The limit has a twin, its complement. */
 CASE_WITH_GUARDS(written_limit_panics) {
     zmm_heap *const heap = heap_of(ZMM_EDITION_ZMM, 64 * MEBIBYTE);
@@ -97,6 +186,14 @@ CASE_WITH_GUARDS(written_huge_records_panic) {
     EXPECT_PANIC(HUGE_RECORD, heap->huge_list->size_bytes += 4096; zmm_heap_block_size(heap, huge));
     EXPECT_PANIC(HUGE_RECORD, heap->huge_list->block = huge + 4096; zmm_heap_free(heap, huge + 4096));
     EXPECT_PANIC(HUGE_RECORD, heap->huge_list->seal++; huge_release_all(heap));
+    static const size_t sizes[] = {0, 8, 2 * MEBIBYTE, 0x4141414141414141, SIZE_MAX};
+    for (size_t index = 0; index < sizeof(sizes) / sizeof(sizes[0]); index++) {
+        EXPECT_PANIC(AT_THE_END(HUGE_RECORD), heap->huge_list->size_bytes = sizes[index];
+                     zmm_heap_shutdown(heap, false, true));
+        if (ZMM_TRIMS) { /* their gc looks at every block */
+            EXPECT_PANIC(HUGE_RECORD, heap->huge_list->size_bytes = sizes[index]; zmm_heap_gc(heap));
+        }
+    }
 }
 
 /* Asking for a place only looks: damaged records tell of no block, and whole ones beside them still do. */
