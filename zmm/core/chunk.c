@@ -44,7 +44,7 @@ ZMM_INTERNAL void chunk_link_last(zmm_heap *heap, chunk_record *chunk) {
 }
 
 static void chunk_unlink(zmm_heap *heap, chunk_record *chunk) {
-    chunk_record *const next = chunk_next(heap, chunk);
+    chunk_record *const next = chunk_next(heap, chunk_verified(heap, chunk));
     chunk_record *const prev = chunk_verified(heap, chunk->prev);
     if (ZMM_GUARDS_METADATA && prev->next != chunk) {
         panic(heap, PANIC_CHUNK_RECORD, prev);

@@ -75,7 +75,7 @@ ZMM_INTERNAL bool ground_range_is_full(void); /* then chunks are mapped elsewher
 ZMM_INTERNAL chunk_record *ground_chunk_adopt(void *address);
 /* Forgets the chunk; its memory in the range goes back to the kernel. */
 ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);
-/* Is this one of the records that exist? */
+/* Is this the record of a chunk, whole as far as it tells where the two lie? */
 ZMM_INTERNAL bool ground_is_record(const chunk_record *record);
 /* As ground_locate, without the lock: for a panic, which may have come in the middle of anything. */
 ZMM_INTERNAL position ground_locate_quietly(const void *address);

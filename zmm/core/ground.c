@@ -215,12 +215,18 @@ static void ground_foreign_remove(uintptr_t chunk_address) {
     }
 }
 
+/* A record knows its own place, and with it, in the range, its chunk's: one that says another was written to. */
 ZMM_INTERNAL bool ground_is_record(const chunk_record *record) {
     const uintptr_t offset = (uintptr_t)record - (uintptr_t)ground.records;
     const uintptr_t slot = offset / sizeof(chunk_record);
-    return offset % sizeof(chunk_record) == 0 &&
-           (slot < ground_range_zone.committed_slot ||
-            (slot >= ground_foreign_zone.first_slot && slot < ground_foreign_zone.committed_slot));
+    if (offset % sizeof(chunk_record) != 0) {
+        return false;
+    }
+    if (slot < ground_range_zone.committed_slot) {
+        return record->slot_index == slot && record->base == ground.base + (slot << ZMM_CHUNK_SHIFT);
+    }
+    return slot >= ground_foreign_zone.first_slot && slot < ground_foreign_zone.committed_slot &&
+           record->slot_index == slot && record->base % ZMM_CHUNK_BYTES == 0;
 }
 
 ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address) {

@@ -216,10 +216,13 @@ ZMM_INTERNAL bool walk_owns(const zmm_heap *heap, const void *address) {
     if (chunk->heap != heap) {
         return false;
     }
-    for (const chunk_record *cached = heap->cached_chunks; cached != NULL; cached = cached->next) {
+    /* A link that was written to ends the look: it leads to no chunk, or would lead round for ever. */
+    const chunk_record *cached = heap->cached_chunks;
+    for (uint32_t left_count = heap->cached_count; left_count > 0 && ground_is_record(cached); left_count--) {
         if (cached == chunk) {
             return false;
         }
+        cached = cached->next;
     }
     return true;
 }

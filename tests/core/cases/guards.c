@@ -109,6 +109,36 @@ CASE_WITH_GUARDS(chunks_that_are_nobodys_panic) {
                  zmm_heap_shutdown(heap, false, true));
 }
 
+/* A record that says another place than its own, or its chunk's, is believed no more. Outside the range a chunk may lie
+ * anywhere, but at a multiple of its size. */
+CASE_WITH_GUARDS(chunk_records_know_their_place) {
+    store_prepare();
+    zmm_heap *const heaps[] = {new_heap(), store_heap(ZMM_EDITION_ZMM, &store_handlers)};
+    for (size_t index = 0; index < sizeof(heaps) / sizeof(heaps[0]); index++) {
+        zmm_heap *const heap = heaps[index];
+        pages_of(heap, 500);
+        pages_of(heap, 500);
+        chunk_record *const records[] = {heap->main_chunk, heap->main_chunk->next};
+        for (size_t which = 0; which < 2; which++) {
+            chunk_record *const record = records[which];
+            EXPECT_PANIC(CHUNK_RECORD, record->slot_index++; pages_of(heap, 50));
+            EXPECT_PANIC(CHUNK_RECORD, record->slot_index = 0x41414141; zmm_heap_gc(heap));
+            EXPECT_PANIC(CHUNK_RECORD, record->base += ZMM_PAGE_BYTES; pages_of(heap, 50));
+            EXPECT_PANIC(AT_THE_END(CHUNK_RECORD), record->base = 0x4141414141414141;
+                         zmm_heap_shutdown(heap, true, true));
+            EXPECT_EXIT(0, "", record->slot_index = 0x41414141; EXPECT_BROKEN(heap, "CHUNK-1"));
+            EXPECT_EXIT(0, "", record->base ^= 8; EXPECT_BROKEN(heap, "CHUNK-1"));
+        }
+    }
+    zmm_heap *const heap = new_heap();
+    pages_of(heap, 500);
+    char *const block = pages_of(heap, 500);
+    EXPECT_PANIC(CHUNK_RECORD, heap->main_chunk->base += ZMM_CHUNK_BYTES; pages_of(heap, 50));
+    /* What is given back to the kernel is the chunk's own. */
+    EXPECT_PANIC(CHUNK_RECORD, chunk_at(heap, block)->base += ZMM_CHUNK_BYTES; zmm_heap_free(heap, block);
+                 zmm_heap_gc(heap));
+}
+
 /* A heap with three spare chunks: on storage, where levels with trims, too, go on with the chunks they have. */
 static zmm_heap *heap_with_spares(void) {
     store_prepare();
@@ -131,7 +161,10 @@ CASE_WITH_GUARDS(written_links_of_spare_chunks_panic) {
     chunk_record *const strays[] = {WILD(chunk_record), (chunk_record *)0xff, NULL, first};
     for (size_t index = 0; index < sizeof(strays) / sizeof(strays[0]); index++) {
         chunk_record *const stray = strays[index];
-        EXPECT_TEXT((first->next = stray, zmm_heap_check(heap)), "CHUNK-2");
+        first->next = stray;
+        EXPECT_BROKEN(heap, "CHUNK-2");
+        EXPECT(zmm_heap_owns(heap, chunk_page(heap->main_chunk, 1)));
+        EXPECT(!zmm_heap_owns(heap, chunk_page(first, 1)));
         EXPECT_PANIC(AT_THE_END(CHUNK_RECORD), zmm_heap_shutdown(heap, false, true));
         EXPECT_PANIC(AT_THE_END(CHUNK_RECORD), zmm_heap_shutdown(heap, true, true));
     }
