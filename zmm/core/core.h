@@ -73,10 +73,8 @@ ZMM_INTERNAL void ground_heap_id_give_back(uint32_t id);
 ZMM_INTERNAL chunk_record *ground_chunk_take(void);
 ZMM_INTERNAL bool ground_range_is_full(void); /* then chunks are mapped elsewhere and adopted */
 ZMM_INTERNAL chunk_record *ground_chunk_adopt(void *address);
-/* Forgets the chunk; its memory in the range goes back to the kernel. */
-ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);
-/* Is this the record of a chunk, whole as far as it tells where the two lie? */
-ZMM_INTERNAL bool ground_is_record(const chunk_record *record);
+ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);  /* its memory in the range goes back to the kernel */
+ZMM_INTERNAL bool ground_is_record(const chunk_record *record); /* of a chunk, and right about where both lie? */
 /* As ground_locate, without the lock: for a panic, which may have come in the middle of anything. */
 ZMM_INTERNAL position ground_locate_quietly(const void *address);
 /* The position of any address outside the range: a chunk from storage handlers, or POSITION_NONE. */
@@ -179,8 +177,7 @@ ZMM_INTERNAL void chunk_cache_release_head(zmm_heap *heap);
 ZMM_INTERNAL void chunk_cache_reset(zmm_heap *heap); /* every spare chunk as if it were new */
 
 /* ---- run.c: finding, taking and giving back a run of pages in one chunk --------------------------------------------- */
-/* The chunk's record is one that the caller has verified: a panic names its heap. */
-/* The first page, 0: no gap. Panics when the chunk's maps contradict each other. */
+/* The first page, 0: no gap. Panics when the maps of the chunk (a verified one) contradict each other. */
 ZMM_INTERNAL uint32_t run_find(chunk_record *chunk, uint32_t run_pages);
 /* The word of the run that begins at a used page; panics when it is none of this heap's. */
 ZMM_INTERNAL page_word run_word(zmm_heap *heap, const chunk_record *chunk, uint32_t page_index);
@@ -304,10 +301,9 @@ static inline void small_push(zmm_heap *heap, void *slot, uint32_t bin_index, bo
 /* ---- huge.c: blocks with a mapping of their own, and the list of them -------------------------------------------------- */
 ZMM_INTERNAL void *huge_alloc(zmm_heap *heap, size_t size_bytes);
 ZMM_INTERNAL void huge_free(zmm_heap *heap, void *block);
+/* The first two panic when the record was written to; of what the third finds huge_is_whole tells. */
 ZMM_INTERNAL huge_record *huge_find(const zmm_heap *heap, const void *block);
-/* The record, or NULL for none; panics when somebody wrote to it. */
 ZMM_INTERNAL huge_record *huge_verified(const zmm_heap *heap, huge_record *record);
-/* Without a look at whether the record can be believed: huge_is_whole tells. */
 ZMM_INTERNAL huge_record *huge_find_around(const zmm_heap *heap, const void *address);
 ZMM_INTERNAL bool huge_is_whole(const zmm_heap *heap, const huge_record *record);
 #if ZMM_TRIMS
