@@ -21,13 +21,14 @@ from ..mutate.core_tiers import TIERS as CORE_TIERS
 from ..mutate.deck import SoundCoreError
 from ..mutate.detection import Runs, detection_board, measure_detection, stratified
 from ..mutate.html import to_html
-from ..mutate.mutant import API, CORE, MODEL, TOWERS, Mutant, find_root
+from ..mutate.mutant import CORE, TOWERS, Mutant, find_root
 from ..mutate.py_operators import python_mutants
 from ..mutate.python_lab import TIERS as PYTHON_TIERS
 from ..mutate.python_lab import PythonLab, python_files
 from ..mutate.record import (
     FAIL,
     KILLED,
+    LOST,
     PASS,
     SURVIVED,
     AblationRow,
@@ -52,7 +53,8 @@ from .output import check_outputs, make_console, say_error, write_file
 SAMPLE = 200
 SEEDS_SAMPLE = 20
 LEVELS = ("fast", "release", "hardened", "debug")
-ALL_TIERS = tuple(dict.fromkeys((*CORE_TIERS, *PYTHON_TIERS[MODEL], *PYTHON_TIERS[API])))
+LEVEL = "release"
+TIERS = {CORE: CORE_TIERS, **PYTHON_TIERS}
 
 
 def command(
@@ -61,7 +63,9 @@ def command(
     api: Annotated[bool, typer.Option("--api", help="mutants of the Python API")] = False,
     count: Annotated[int, typer.Option("--sample", metavar="N", help="how many mutants of each", min=1)] = SAMPLE,
     every: Annotated[bool, typer.Option("--all", help="all mutants instead of a sample")] = False,
-    level: Annotated[str, typer.Option("--level", help="of the core: fast, release, hardened or debug")] = "release",
+    level: Annotated[
+        str | None, typer.Option("--level", help="of the core: fast, release, hardened or debug", show_default=LEVEL)
+    ] = None,
     tier: Annotated[
         list[str] | None, typer.Option("--tier", metavar="TIER", help="only this tier (repeatable)", show_default="all")
     ] = None,
@@ -117,8 +121,12 @@ def command(
     budget_seconds = options.parse_duration(time_budget)
     deadline = time.monotonic() + options.parse_duration(total, "--total") if total else float("inf")
     number = options.parse_seed(seed)
-    tiers = choose_tiers(tier)
-    if level not in LEVELS:
+    towers = [name for name, wanted in zip(TOWERS, (core, model, api), strict=True) if wanted] or [CORE]
+    tiers = choose_tiers(tier, towers)
+    if CORE not in towers:
+        options.refuse({"--level": level and not ablation, "--seeds": seeds}, "is of the core alone; add --core")
+    options.refuse({"--seeds-sample": seeds_sample != SEEDS_SAMPLE and not seeds}, "goes with --seeds N")
+    if (level := level or LEVEL) not in LEVELS:
         raise UserError(f"unknown level {level!r}; there are {', '.join(LEVELS)}")
     root = find_root(source)
     if root is None:
@@ -129,7 +137,6 @@ def command(
         raise UserError(f"--survivors {survivors} is no file; name one like fuzz/mutate/survivors.toml")
     known = read_survivors(survivors)
     check_outputs({"--json": json, "--html": html}, {"--resume": resume})
-    towers = [name for name, wanted in zip(TOWERS, (core, model, api), strict=True) if wanted] or [CORE]
     console = make_console()
     plan = Plan(None if every else count, budget_seconds, jobs, deadline, again, frozenset(mutant or ()))
     run = Run(console, root, level, number, tiers, known, plan, resume, quiet=quiet)
@@ -203,7 +210,9 @@ class Run:
         where = folder / tower
         where.mkdir()
         name = self.level if tower == CORE else tower
-        state = State(self.resume, Header(digest_of(files), name, self.seed))
+        tiers = tuple(tier for tier in TIERS[tower] if tier in self.tiers)
+        header = Header(digest_of(files), name, self.seed, tiers, is_part=tiers != TIERS[tower])
+        state = State(self.resume, header)
         if state.note:
             self.say(state.note)
         self.say(f"{tower}: {len(mutants):,} changes; making everything ready ...")
@@ -216,7 +225,6 @@ class Run:
                 rows = rows or list(state.rows.values())
                 self._close(tower, len(mutants), rows)
             if seeds and isinstance(lab, CoreLab):
-                header = Header(digest_of(files), name, self.seed)
                 self._detect(lab, mutants, stratified(rows, seeds_sample), seeds, Runs(self.resume, header))
 
     def _mutants(self, tower: str, files: Mapping[str, str]) -> list[Mutant]:
@@ -253,8 +261,8 @@ class Run:
         board = make_board(tower, made, rows, self.plan.budget_seconds, gaps)
         self.boards.append(board)
         wanted = self.plan.count if self.plan.count is not None else made
-        enough = board.unique >= wanted or board.tried >= made
-        self.complete = self.complete and (enough or bool(self.plan.only))
+        enough = board.unique >= wanted or board.tried >= (len(self.plan.only) or made)
+        self.complete = self.complete and enough
 
     def _detect(self, lab: CoreLab, mutants: list[Mutant], keys: list[str], seeds: int, runs: Runs) -> None:
         by_key = {mutant.key: mutant for mutant in mutants}
@@ -284,6 +292,8 @@ class Run:
                 UNDECIDED,
                 "the time for the run ended first (give more with --total, or go on with --resume)",
             )
+        elif not any(row.status in (KILLED, SURVIVED, LOST) for row in self.rows):
+            status, reason = UNDECIDED, "no mutant was tried: not one is left that is new and not known (see --again)"
         if unexplained or silent:
             status = FAIL
             reason = (
@@ -300,17 +310,25 @@ class Run:
         )  # fmt: skip
 
 
-def choose_tiers(names: list[str] | None) -> tuple[str, ...]:
+def choose_tiers(names: list[str] | None, towers: list[str]) -> tuple[str, ...]:
     """
-    The tiers of the names given; all of them without names.
+    The tiers of the names given; all of the towers without names.
 
     Raises:
-        UserError: there is no tier of that name.
+        UserError: there is no tier of that name, it is of no tower wanted, or one of these would have no tier.
     """
+    every = tuple(dict.fromkeys(tier for tower in TOWERS for tier in TIERS[tower]))
+    fitting = tuple(dict.fromkeys(tier for tower in towers for tier in TIERS[tower]))
+    there = "; ".join(f"the {tower} has {', '.join(TIERS[tower])}" for tower in towers)
     for name in names or ():
-        if name not in ALL_TIERS:
-            raise UserError(f"unknown tier {name!r}; there are {', '.join(ALL_TIERS)}")
-    return tuple(name for name in ALL_TIERS if not names or name in names)
+        if name not in every:
+            raise UserError(f"unknown tier {name!r}; there are {', '.join(every)}")
+        if name not in fitting:
+            raise UserError(f"--tier {name} fits no mutant of the {' and the '.join(towers)}; {there}")
+    for tower in towers if names else ():
+        if not set(names or ()) & set(TIERS[tower]):
+            raise UserError(f"--tier {', '.join(names or ())} leaves no tier for the {tower}; {there}")
+    return tuple(name for name in fitting if not names or name in names)
 
 
 def write_page(page: Path, of: list[Path] | None) -> None:

@@ -46,7 +46,7 @@ class Runs:
     """
 
     def __init__(self, folder: Path | None, header: Header) -> None:
-        path = folder / f"detection-{header.level}.jsonl" if folder is not None else None
+        path = folder / header.file_name("detection") if folder is not None else None
         self._journal = Journal(path, header, Known)
         self.known = {(one.key, one.budget_seconds, one.run.seed): one.run for one in self._journal.entries}
 

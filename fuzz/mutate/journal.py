@@ -11,11 +11,22 @@ from ..errors import UserError, explain_os_error
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What findings belong to: nothing found out about other sources or another level may be used."""
+    """
+    What findings belong to: nothing found out about other sources, another level or by other tiers may be used.
+
+    ``is_part`` says that ``tiers`` are not all there are. Budgets stand in the entries: a larger one adds to a smaller.
+    """
 
     sources: str
     level: str
     seed: int
+    tiers: tuple[str, ...]
+    is_part: bool = False
+
+    def file_name(self, kind: str) -> str:
+        """A few tiers have a file of their own: what all of them found out in hours is not lost to a look with one."""
+        part = f"-{'+'.join(self.tiers)}" if self.is_part else ""
+        return f"{kind}-{self.level}{part}.jsonl"
 
 
 T = TypeVar("T", bound=msgspec.Struct)

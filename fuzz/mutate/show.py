@@ -44,10 +44,12 @@ def print_board(record: MutateRecord, console: Console) -> None:
 
 def _cells(tower: TowerBoard) -> tuple[str, ...]:
     judged = tower.unique - tower.equivalent
+    # Figures of nothing would look like figures: a rate of 0 %, a median of 0 s.
+    rate = (f"{tower.rate:.1%}", f"{tower.low:.1%} to {tower.high:.1%}") if judged else ("-", "-")
     return (
         tower.tower, f"{tower.unique:,}", f"{tower.killed:,} of {judged:,}", f"{tower.equivalent:,}",
-        f"{tower.gaps:,}", f"{tower.unexplained:,}", f"{tower.rate:.1%}", f"{tower.low:.1%} to {tower.high:.1%}",
-        f"{tower.median_seconds:.2f}",
+        f"{tower.gaps:,}", f"{tower.unexplained:,}", *rate,
+        f"{tower.median_seconds:.2f}" if tower.killed else "-",
     )  # fmt: skip
 
 
@@ -67,8 +69,12 @@ def tower_lines(tower: TowerBoard, *, with_head: bool = True) -> Iterator[str]:
         f"  {tower.made:,} changes, {tower.tried:,} looked at: {tower.invalid:,} do not compile, {tower.equal:,} "
         f"change nothing, {tower.duplicate:,} are the same as another; {tower.build_seconds:.2f} s to compile one"
     )
+    if tower.unique == tower.equivalent:
+        yield "  none was tried"
+        return
     share = {name: count / max(1, tower.killed) for name, count in tower.by_tier.items()}
-    yield "  killed by " + ", ".join(f"{name} {tower.by_tier[name]:,} ({share[name]:.0%})" for name in tower.by_tier)
+    killers = ", ".join(f"{name} {tower.by_tier[name]:,} ({share[name]:.0%})" for name in tower.by_tier)
+    yield f"  killed by {killers}" if killers else "  none was killed"
     for name, counts in tower.by_tier_budget.items():
         within = ", ".join(
             f"{count:,} within {one.seconds:.0f} s" for count, one in zip(counts, tower.by_budget, strict=True)

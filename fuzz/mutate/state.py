@@ -22,13 +22,13 @@ class State:
     """
 
     def __init__(self, folder: Path | None, header: Header) -> None:
-        path = folder / f"mutants-{header.level}.jsonl" if folder is not None else None
+        path = folder / header.file_name("mutants") if folder is not None else None
         self._journal = Journal(path, header, MutantRow)
         self._lock = threading.Lock()
         self.rows = {row.key: row for row in self._journal.entries}
         self.note = ""
         if self._journal.begun_anew:
-            self.note = f"{path} belongs to other sources or another seed; begun anew"
+            self.note = f"{path} belongs to other sources, another seed or other tiers; begun anew"
 
     def add(self, row: MutantRow) -> None:
         """

@@ -30,7 +30,7 @@ class Survivor:
 
 def read_survivors(path: Path = FILE) -> dict[str, Survivor]:
     """
-    The known survivors by the key of their mutant.
+    The known survivors by the key of their mutant; a file that says nothing knows none.
 
     Raises:
         UserError: the file is not what it has to be; the message names the entry.
@@ -38,9 +38,12 @@ def read_survivors(path: Path = FILE) -> dict[str, Survivor]:
     if not path.exists():
         return {}
     try:
-        tables = tomllib.loads(path.read_text("utf-8")).get("survivor", [])
+        given = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: {error}; repair it, or name another with --survivors") from None
+    tables = given.pop("survivor", [])
+    if given or not isinstance(tables, list):
+        raise UserError(f"{path} has more than entries [[survivor]]; repair it, or name another with --survivors")
     found: dict[str, Survivor] = {}
     for index, table in enumerate(tables, 1):
         try:
@@ -49,6 +52,8 @@ def read_survivors(path: Path = FILE) -> dict[str, Survivor]:
             raise UserError(
                 f"{path}: entry {index}: {error}; it has key, file, function, old, new, kind, reason"
             ) from None
+        if any(not isinstance(value, str) for value in table.values()):
+            raise UserError(f"{path}: entry {index}: every value is a text")
         if one.kind not in (EQUIVALENT, GAP) or not one.reason.strip():
             raise UserError(f"{path}: entry {index}: kind is {EQUIVALENT} or {GAP}, and the reason says why")
         found[one.key] = one

@@ -16,7 +16,7 @@ from zmm_fuzz.mutate.state import Header, State
 from zmm_fuzz.mutate.statistics import band, interval
 from zmm_fuzz.mutate.survivors import Survivor, as_toml, read_survivors, stale
 
-HEADER = Header("sources", "release", 0)
+HEADER = Header("sources", "release", 0, ("lockstep",))
 
 
 def mutants(count: int) -> list[Mutant]:
@@ -124,7 +124,7 @@ def test_state_of_other_sources_is_not_used(tmp_path: Path) -> None:
     path = tmp_path / "mutants-release.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
     assert len(State(tmp_path, HEADER).rows) == 2
-    other = State(tmp_path, Header("other sources", "release", 0))
+    other = State(tmp_path, Header("other sources", "release", 0, ("lockstep",)))
     assert other.rows == {}
     assert "begun anew" in other.note
 

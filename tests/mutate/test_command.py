@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
 import pytest
+from zmm_fuzz.cli.mutate import Run
+from zmm_fuzz.cli.output import make_console
+from zmm_fuzz.errors import UserError
+from zmm_fuzz.mutate.campaign import Plan
 from zmm_fuzz.mutate.detection import Known, Runs, detection_board, stratified
 from zmm_fuzz.mutate.html import to_html
 from zmm_fuzz.mutate.record import (
@@ -21,7 +26,10 @@ from zmm_fuzz.mutate.record import (
     make_board,
 )
 from zmm_fuzz.mutate.show import to_markdown, tower_lines
-from zmm_fuzz.mutate.state import Header
+from zmm_fuzz.mutate.state import Header, State
+from zmm_fuzz.mutate.survivors import read_survivors
+
+FIELDS = ("key", "file", "function", "old", "new", "kind", "reason")
 
 
 def zmm(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -38,6 +46,12 @@ def zmm(*arguments: object) -> subprocess.CompletedProcess[str]:
         (("--time-budget", "soon"), "is not a duration"),
         (("--page", "out.md"), "--page needs the JSON of a run"),
         (("--survivors", "pyproject.toml"), ""),
+        (("--model", "--tier", "cases"), "the model has lockstep, tests, contracts"),
+        (("--api", "--tier", "tests", "--tier", "oom"), "--tier oom fits no mutant of the api"),
+        (("--core", "--api", "--tier", "machine"), "leaves no tier for the core"),
+        (("--model", "--level", "debug"), "--level is of the core alone"),
+        (("--api", "--seeds", "2"), "--seeds is of the core alone"),
+        (("--seeds-sample", "3"), "--seeds-sample goes with --seeds"),
     ],
 )
 def test_mistake_is_one_line(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
@@ -50,6 +64,61 @@ def test_mistake_is_one_line(arguments: tuple[str, ...], said: str, tmp_path: Pa
     assert done.returncode == 2, done.stdout
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[tool.ruff]\nline-length = 120\n", "more than entries [[survivor]]"),
+        ("survivor = 5\n", "more than entries [[survivor]]"),
+        ("survivor = [5]\n", "entry 1"),
+        ("[[survivor]]\n" + "".join(f"{key} = 5\n" for key in FIELDS), "every value is a text"),
+    ],
+)
+def test_a_file_of_other_things_is_no_list_of_survivors(text: str, said: str, tmp_path: Path) -> None:
+    """It would have known nobody; a file that says nothing is a list of nobody."""
+    path = tmp_path / "survivors.toml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=re.escape(said)):
+        read_survivors(path)
+    path.write_text("# nobody yet\n")
+    assert read_survivors(path) == {}
+
+
+def test_a_few_tiers_leave_alone_what_all_have_found(tmp_path: Path) -> None:
+    """Rows of other tiers are neither taken over nor overwritten."""
+    every = Header("sources", "release", 0, ("lockstep", "cases"))
+    few = Header("sources", "release", 0, ("cases",), is_part=True)
+    State(tmp_path, every).add(row(1, "survived"))
+    part = State(tmp_path, few)
+    assert (part.rows, part.note) == ({}, "")
+    part.add(row(2, "killed"))
+    assert set(State(tmp_path, every).rows) == {"key1"}
+    assert set(State(tmp_path, few).rows) == {"key2"}
+    more = State(tmp_path, Header("sources", "release", 0, ("lockstep", "cases", "traces")))
+    assert more.rows == {}
+    assert "other tiers" in more.note
+
+
+def test_a_run_in_which_nothing_was_tried_says_so(tmp_path: Path) -> None:
+    """No figures of nothing, and no success: the result is inconclusive."""
+    done = zmm("--model", "--tier", "lockstep", "--total", "1ms", "--json", tmp_path / "out.json")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "none was tried" in done.stdout
+    assert "killed by" not in done.stdout
+    assert "0.0%" not in done.stdout
+    html = to_html(decode((tmp_path / "out.json").read_bytes())).decode()
+    assert "none was tried" in html
+
+
+def test_a_mutant_that_is_not_tried_is_no_success(tmp_path: Path) -> None:
+    """What is known to be equivalent is left out without --again: nothing is left that could pass."""
+    run = Run(make_console(), tmp_path, "release", 0, ("cases",), {}, Plan(None, 5.0), None, quiet=True)
+    run.rows = [row(1, "equivalent"), row(2, "invalid")]
+    assert run.record("", 1.0).status == "inconclusive"
+    assert run.record("", 1.0).reason.startswith("no mutant was tried")
+    run.rows.append(row(3, "killed"))
+    assert (run.record("", 1.0).status, run.record("", 1.0).reason) == ("pass", "")
 
 
 def row(number: int, status: str, **more: object) -> MutantRow:
@@ -137,13 +206,13 @@ def test_sample_for_seeds_has_every_file_with_its_share() -> None:
 
 def test_runs_under_seeds_are_kept(tmp_path: Path) -> None:
     """They are there for the same sources, cut lines are done again, and those of other sources are thrown away."""
-    header = Header("sources", "release", 0)
+    header = Header("sources", "release", 0, ("lockstep",))
     runs = Runs(tmp_path, header)
     runs.add(Known("key1", 60.0, DetectionRun(1000, "cases", 0, 1.0)))
     with (tmp_path / "detection-release.jsonl").open("ab") as file:
         file.write(b'{"key":"cut')
     assert list(Runs(tmp_path, header).known) == [("key1", 60.0, 1000)]
-    assert Runs(tmp_path, Header("others", "release", 0)).known == {}
+    assert Runs(tmp_path, Header("others", "release", 0, ("lockstep",))).known == {}
 
 
 def test_record_survives_json() -> None:

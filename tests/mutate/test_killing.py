@@ -79,7 +79,7 @@ def test_hang_is_a_kill_that_says_so(root: Path, lab: CoreLab, monkeypatch: pyte
 def test_a_mutant_is_tried_under_many_seeds(root: Path, lab: CoreLab, tmp_path: Path) -> None:
     """The programs of each seed find it by themselves; what is known already is not done again."""
     mutant = planted(root, "missed_peak")
-    runs = Runs(tmp_path, Header("sources", "release", 0))
+    runs = Runs(tmp_path, Header("sources", "release", 0, ("lockstep",)))
     told: list[DetectionRun] = []
     (row,) = measure_detection(lab, [mutant], 2, 10.0, runs, observe=lambda _, run: told.append(run))
     assert (row.seeds, row.found) == (2, 2)
