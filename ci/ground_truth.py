@@ -37,21 +37,40 @@ def show(patch: Patch, catch: Catch) -> None:
     )
 
 
-def write_figures(patches: list[Patch], catches: Catches, remark: str) -> None:
-    """Summarise what is known of all bugs, and keep it for the page."""
-    known = [figures(patch, catches.of(patch)) for patch in patches]
-    known = [one for one in known if one.seeds]
-    entries = {one.name: {key: value for key, value in asdict(one).items() if key != "name"} for one in known}
-    FIGURES.write_text(json.dumps({"remark": remark, "bugs": entries}, indent=1) + "\n", "utf-8")
+class MistakeError(Exception):
+    """A mistake of the user: one line, exit code 2."""
+
+
+def read_figures() -> tuple[str, dict[str, Figures]]:
+    """Return the remark and the figures that are kept."""
+    if not FIGURES.exists():
+        return "", {}
+    kept = json.loads(FIGURES.read_text("utf-8"))
+    return kept["remark"], {name: Figures(name, **entry) for name, entry in kept["bugs"].items()}
+
+
+def write_figures(patches: list[Patch], catches: Catches, remark: str | None) -> None:
+    """
+    Summarise what was measured, and keep it for the page; bugs that were not measured keep the figures they have.
+
+    :param remark: None leaves the one that is kept.
+    :raises MistakeError: nothing was measured.
+    """
+    old_remark, old = read_figures()
+    fresh = {patch.name: figures(patch, catches.of(patch)) for patch in patches}
+    if not any(one.seeds for one in fresh.values()):
+        raise MistakeError(f"nothing is measured in {catches.path}; begin with ci/truth measure")
+    known = {name: one if one.seeds else old.get(name) for name, one in fresh.items()}
+    entries = {
+        name: {key: value for key, value in asdict(one).items() if key != "name"} for name, one in known.items() if one
+    }
+    kept = {"remark": old_remark if remark is None else remark, "bugs": entries}
+    FIGURES.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
 
 
 def make_page() -> str:
     """Return the page as the patches and the figures have it now."""
-    remark, known = "", {}
-    if FIGURES.exists():
-        kept = json.loads(FIGURES.read_text("utf-8"))
-        remark = kept["remark"]
-        known = {name: Figures(name, **entry) for name, entry in kept["bugs"].items()}
+    remark, known = read_figures()
     return page(read_folder(TRUTH), read_folder(PLANTED), known, remark)
 
 
@@ -65,7 +84,9 @@ def main(arguments: list[str]) -> int:
     measuring.add_argument("--shrink", type=float, default=SHRINK_SECONDS, metavar="SECONDS", help="0: do not shrink")
     commands.add_parser("page", help="write docs/ground_truth.md")
     keeping = commands.add_parser("keep", help="keep the figures of what was measured so far, and write the page")
-    keeping.add_argument("--remark", default="", metavar="TEXT", help="the circumstances, for the page")
+    keeping.add_argument(
+        "--remark", metavar="TEXT", help="the circumstances, for the page (default: as they are there)"
+    )
     planting = commands.add_parser("plant", help="build libraries with bugs")
     planting.add_argument("folder", type=Path)
     planting.add_argument("names", nargs="+", metavar="NAME")
@@ -83,6 +104,8 @@ def main(arguments: list[str]) -> int:
         for patch in chosen:
             print(plant(patch, given.folder))
         return 0
+    if given.seeds < 1:
+        raise MistakeError(f"--seeds {given.seeds} would measure nothing; hunt each bug with 1 seed or more")
     catches = Catches(FOLDER / "catches.jsonl")
     try:
         measure(chosen, catches, FOLDER, seeds=range(given.seeds), shrink_seconds=given.shrink, observe=show)
@@ -101,6 +124,6 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except PlantError as error:
+    except (MistakeError, PlantError) as error:
         print(f"ci/truth: {error}", file=sys.stderr)
         sys.exit(2)

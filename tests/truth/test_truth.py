@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,6 +137,53 @@ def test_a_measurement_goes_on_where_it_was(folder: Path, tmp_path: Path) -> Non
     assert seen == []
     assert again.of(replace(patch, level="debug")) == []
     assert digest_of(replace(patch, breaks="other words")) == digest_of(patch)
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the figures that are kept, a page, and a place without catches: nothing of the tree is written to."""
+    path = tmp_path / "figures.json"
+    shutil.copyfile(ground_truth.FIGURES, path)
+    monkeypatch.setattr(ground_truth, "FIGURES", path)
+    monkeypatch.setattr(ground_truth, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(ground_truth, "FOLDER", tmp_path / "truth")
+    return path
+
+
+def test_nothing_measured_keeps_what_there_is(kept: Path) -> None:
+    """`keep` without catches, and `measure` without seeds, are mistakes: the figures of weeks stay."""
+    before = kept.read_bytes()
+    with pytest.raises(ground_truth.MistakeError, match="begin with ci/truth measure"):
+        ground_truth.main(["keep"])
+    with pytest.raises(ground_truth.MistakeError, match="--seeds 0"):
+        ground_truth.main(["measure", "--seeds", "0"])
+    assert kept.read_bytes() == before
+    assert not ground_truth.PAGE.exists()
+
+
+def test_a_mistake_is_one_line(root: Path) -> None:
+    """Exit code 2, and no traceback."""
+    command = [sys.executable, "-P", str(root / "ci" / "ground_truth.py"), "measure", "--seeds", "0"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ci/truth: --seeds 0")
+
+
+def test_bugs_that_were_not_measured_keep_their_figures(kept: Path) -> None:
+    """One bug is measured anew; its figures change, the others' and the remark do not; a bug that is gone goes."""
+    patch = TRUTH["php_gc_ignores_bin_0"]
+    before = json.loads(kept.read_text())
+    before["bugs"]["gone"] = before["bugs"][patch.name]
+    kept.write_text(json.dumps(before))
+    Catches(ground_truth.FOLDER / "catches.jsonl").add(patch, Catch(0, "EXACT-GC", 77, 1.0, size=3))
+    assert ground_truth.main(["keep"]) == 0
+    after = json.loads(kept.read_text())
+    assert after["remark"] == before["remark"]
+    assert after["bugs"].pop(patch.name)["operations_p50"] == 77
+    assert after["bugs"] == {name: one for name, one in before["bugs"].items() if name not in (patch.name, "gone")}
+    assert ground_truth.main(["keep", "--remark", "another machine"]) == 0
+    assert json.loads(kept.read_text())["remark"] == "another machine"
 
 
 def test_a_patch_that_says_too_little_is_refused(tmp_path: Path) -> None:
