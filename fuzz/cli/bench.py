@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from zmm_model.op import Settings
 
 from ..compare import first_unfit_row
 from ..driver import Driver
-from ..errors import CLEAN, COUNTEREXAMPLE, UserError
+from ..errors import CLEAN, COUNTEREXAMPLE, INCONCLUSIVE, UserError
 from ..report.simple import write_simple
 from ..targets import Target, find_target
 from ..tiers import TIERS
@@ -24,9 +24,17 @@ from ..wire import Burst, BurstFlag, BurstProfile
 from . import options
 from .output import check_outputs, make_console, write_file
 from .prices import ALL, PAIR, show_prices
-from .worst import search_worst, show_worst
+from .worst import find_subject, search_worst, show_worst
 
 SUITES = ("suite", "pair", "prices", "worst")
+# The suites that an option says something to; "search" is worst with --search.
+_SPEAKS_TO = {
+    "target": ("suite", "worst", "search"),
+    "edition": ("suite",),
+    "seed": ("suite", "search"),
+    "time_budget": ("suite", "search"),
+    "jobs": ("suite",),
+}
 # Checked operations a second that the tiers must not fall below on two free cores.
 FLOORS = {"lockstep": 100_000, "burst": 5_000_000, "oracle": 20_000}
 _BURST_OPERATIONS = 200_000
@@ -46,6 +54,7 @@ class Rate:
 
 
 def command(
+    context: typer.Context,
     suites: Annotated[list[str] | None, typer.Argument(metavar="[SUITE]...", help="suite, pair, prices, worst")] = None,
     target: options.Target = "zmm",
     edition: options.Edition = None,
@@ -64,7 +73,8 @@ def command(
     prices: that, random sizes, large pairs and memory, with ratios, and the goals that zmm's levels have.
     worst: the programs that waste most memory and instructions, and what they cost now.
 
-    Exit code 1 when a rate is below its floor, a goal is missed, or a tier finds a divergence.
+    Exit code 1 when a rate is below its floor, a goal is missed, or a tier finds a divergence; 3 when a figure of the
+    worst programs could not be measured, or a search was interrupted.
 
     For example:
 
@@ -75,30 +85,27 @@ def command(
     for suite in suites or SUITES:
         if suite not in SUITES:
             raise UserError(f"unknown suite {suite!r}; there are {', '.join(SUITES)}")
-    seconds = options.parse_duration(time_budget)
-    rules = options.parse_edition(edition, target)
-    chosen = suites or SUITES[:1]
+    chosen = list(dict.fromkeys(suites or SUITES[:1]))
     if search is not None and chosen != ["worst"]:
         raise UserError("--search is for the suite worst alone: zmm bench worst --search DIR")
-    if not {"suite", "worst"} & set(chosen):
-        remedy = "is for the suites suite and worst; pair and prices measure all levels and their peers"
-        options.refuse({"--target": target != "zmm", "--edition": edition}, remedy)
+    refuse_unheard(context, [*chosen, *(["search"] if search is not None else [])])
+    if json is not None and len(chosen) > 1:
+        raise UserError(f"--json is for one suite at a time, not for {' and '.join(chosen)}; run each by itself")
+    seconds = options.parse_duration(time_budget)
+    rules = options.parse_edition(edition, target)
     check_outputs({"--json": json}, {"--search": search})
+    codes = []
     if "worst" in chosen:
-        library = find_target(target if target != "zmm" else "zmm:release").library
+        subject = find_subject(target)
         if search is not None:
-            search_worst(library, search, options.parse_seed(seed), seconds, quiet=quiet)
+            codes.append(search_worst(subject, search, options.parse_seed(seed), seconds, json, quiet=quiet))
         else:
-            show_worst(library, json if chosen == ["worst"] else None, quiet=quiet)
-        if chosen == ["worst"]:
-            raise typer.Exit(CLEAN)
-    looked = [
-        show_prices(loops, json if chosen == [name] else None, quiet=quiet)
-        for name, loops in (("pair", PAIR), ("prices", ALL))
-        if name in chosen
+            codes.append(show_worst(subject, json, quiet=quiet))
+    codes += [
+        show_prices(loops, json, quiet=quiet) for name, loops in (("pair", PAIR), ("prices", ALL)) if name in chosen
     ]
-    if looked and "suite" not in chosen:
-        raise typer.Exit(max(looked))
+    if "suite" not in chosen:
+        raise typer.Exit(overall(codes))
     task = Task(target, rules, options.parse_seed(seed), jobs=jobs)
     found = find_target(target)
     console = make_console()
@@ -136,7 +143,27 @@ def command(
                 rates=[asdict(rate) for rate in rates],
             ),
         )
-    raise typer.Exit(COUNTEREXAMPLE if failed else CLEAN)
+    raise typer.Exit(overall([*codes, COUNTEREXAMPLE if failed else CLEAN]))
+
+
+def refuse_unheard(context: typer.Context, chosen: Sequence[str]) -> None:
+    """
+    Options that say nothing to any of the suites chosen.
+
+    Raises:
+        UserError: one was given.
+    """
+    for name, suites in _SPEAKS_TO.items():
+        source = context.get_parameter_source(name)
+        given = source is not None and source.name == "COMMANDLINE"
+        said = " and ".join(name.replace("search", "worst --search") for name in suites)
+        remedy = f"says nothing to {' and '.join(chosen)}; it is for {said}"
+        options.refuse({f"--{name.replace('_', '-')}": given and not set(suites) & set(chosen)}, remedy)
+
+
+def overall(codes: Sequence[int]) -> int:
+    """The exit code of several suites: one that failed, else one that measured less than it should."""
+    return next((code for code in (COUNTEREXAMPLE, INCONCLUSIVE) if code in codes), CLEAN)
 
 
 def measure(task: Task, target: Target, seconds: float) -> Iterator[Rate]:

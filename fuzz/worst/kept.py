@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from ..recorded import parse_trace
-from .objectives import Objective, find_objective
+from .objectives import OBJECTIVES, Objective, find_objective
 from .phases import Phase
 
 FIGURES = "figures.json"
@@ -45,6 +45,11 @@ def kept_folder() -> Path:
     return Path(__file__).parent / "programs"
 
 
+def program_name(objective: str) -> str:
+    """The file of an objective's worst program."""
+    return f"{objective}.bin.gz"
+
+
 def read_kept(folder: Path) -> list[Kept]:
     """
     Every kept program of a folder, in the order of the objectives.
@@ -55,16 +60,29 @@ def read_kept(folder: Path) -> list[Kept]:
     figures = msgspec.json.decode((folder / FIGURES).read_bytes(), type=list[Figure])
     kept = []
     for figure in figures:
-        path = folder / f"{figure.objective}.bin.gz"
+        path = folder / program_name(figure.objective)
         kept.append(Kept(find_objective(figure.objective), figure, path, gzip.decompress(path.read_bytes())))
     return kept
 
 
 def keep(folder: Path, figures: list[Figure], records: dict[str, bytes]) -> None:
-    """Write programs and figures into a folder; what is there under other names stays."""
+    """Write programs and figures into a folder; what is there of other objectives stays."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in records.items():
         parse_trace(data, name)
         # No time stamp: the same trace is the same file.
-        (folder / f"{name}.bin.gz").write_bytes(gzip.compress(data, mtime=0))
-    (folder / FIGURES).write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
+        (folder / program_name(name)).write_bytes(gzip.compress(data, mtime=0))
+    known = {figure.objective: figure for figure in (*_known_figures(folder), *figures)}
+    ordered = [known[objective.name] for objective in OBJECTIVES if objective.name in known]
+    # Whole or not at all: a search is ended at any moment.
+    unfinished = folder / f".{FIGURES}"
+    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(ordered), indent=1) + b"\n")
+    unfinished.replace(folder / FIGURES)
+
+
+def _known_figures(folder: Path) -> list[Figure]:
+    """The figures of a folder; none where there are none, or a file of that name holds something else."""
+    try:
+        return msgspec.json.decode((folder / FIGURES).read_bytes(), type=list[Figure])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return []

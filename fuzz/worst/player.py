@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from ..targets.native import find_native
 from ..targets.runner import child_environment
 
 _SECONDS = 300
+_VALGRINDS = re.compile(r"(==|--)\d+(==|--) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,18 @@ class Player:
             except subprocess.TimeoutExpired:
                 raise TargetError(f"{self.library or 'the C library'}: a trace took longer than {_SECONDS} s") from None
         if done.returncode:
-            said = (done.stderr.strip().splitlines() or [""])[-1]
-            raise TargetError(f"{self.library or 'the C library'}: a trace ended with {done.returncode}: {said}")
+            raise TargetError(
+                f"{self.library or 'the C library'}: a trace ended with {done.returncode}: {last_words(done.stderr)}"
+            )
         return done
+
+
+def last_words(stderr: str) -> str:
+    """The last line that the program itself has said: valgrind's own, with the process' number, come behind it."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    return next(
+        (line for line in reversed(lines) if not _VALGRINDS.match(line)), lines[-1] if lines else "no reason given"
+    )
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from zmm_fuzz.targets import TargetError
 from zmm_fuzz.worst.kept import Figure, keep, kept_folder, read_kept
 from zmm_fuzz.worst.objectives import LIVE_PEAK_BYTES_MIN, OBJECTIVES, Objective, find_objective
 from zmm_fuzz.worst.phases import COMB, LIVE_BYTES_MAX, STAIRS, Phase, change, draw_phase, expand
-from zmm_fuzz.worst.player import Player, find_valgrind
+from zmm_fuzz.worst.player import Player, find_valgrind, last_words
 from zmm_fuzz.worst.search import climb
 
 from zmm.paths import get_library
@@ -141,6 +141,26 @@ def test_kept_programs_are_their_phases_and_as_bad_as_they_say(player: Player) -
         assert one.records == expand(one.figure.phases)
         if one.objective.name == "fragmentation":
             assert one.objective.measure(player, one.records) == pytest.approx(one.figure.figure, abs=1e-3)
+
+
+def test_other_objectives_stay_where_one_is_kept(tmp_path: Path) -> None:
+    """A folder is filled one after the other, in any order; the one that is found again is replaced."""
+    trace = expand((Phase("fill", 100, 5),))
+    for name, value in (("gc", 5.0), ("fragmentation", 2.0), ("gc", 6.0)):
+        keep(tmp_path, [Figure(name, value, "release", 7, 1, (Phase("fill", 100, 5),))], {name: trace})
+    assert [(one.objective.name, one.figure.figure) for one in read_kept(tmp_path)] == [
+        ("fragmentation", 2.0),
+        ("gc", 6.0),
+    ]
+
+
+def test_the_reason_is_the_programs_own() -> None:
+    """Valgrind's lines come last, and say nothing of why a trace ended."""
+    assert last_words("zmm-player: no such function\n==219== \n==219== I   refs:      135,550\n") == (
+        "zmm-player: no such function"
+    )
+    assert last_words("==219== I   refs:  5") == "==219== I   refs:  5"
+    assert last_words("") == "no reason given"
 
 
 def test_what_is_kept_can_be_read(tmp_path: Path) -> None:
