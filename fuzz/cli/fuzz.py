@@ -63,7 +63,7 @@ def command(
         bool, typer.Option("--sanitize", help="with AddressSanitizer and UBSan: slower, sees more")
     ] = False,
     core: Annotated[
-        Path | None, typer.Option("--core", metavar="DIR", help="another copy of zmm's sources (a planted bug)")
+        Path | None, typer.Option("--core", metavar="DIR", help="another copy of zmm/ or zmm/core/ (a planted bug)")
     ] = None,
     target: Annotated[
         str, typer.Option("--target", metavar="NAME", help="the library on which the models judge findings")
@@ -89,6 +89,8 @@ def command(
     if list_all:
         show_targets(console)
         raise typer.Exit(CLEAN)
+    if core is not None:
+        core = core_folder(core)
     plan = Plan(
         engine,
         fuzz_target,
@@ -109,8 +111,6 @@ def command(
     check_outputs({"--json": json}, folders)
     if not scheduler and "://" in plan.corpus:
         raise UserError(f"--corpus {plan.corpus} is a URL, which needs --scheduler; name a folder")
-    if core is not None and not core.is_dir():
-        raise UserError(f"--core {core} is no folder; name a copy of zmm/ (tests/planted/build.py makes some)")
     find_target(target)
     with Show(console, quiet=quiet) as show:
         if scheduler:
@@ -123,6 +123,21 @@ def command(
     if json is not None:
         write_file(json, to_json(plan, outcome))
     raise typer.Exit(code)
+
+
+def core_folder(path: Path) -> Path:
+    """
+    The folder of the core's sources: that folder itself, or the one in a copy of zmm/ or of the tree.
+
+    Raises:
+        UserError: there are none, or the headers beside them are missing.
+    """
+    if not path.is_dir():
+        raise UserError(f"--core {path} is no folder; name a copy of zmm/")
+    for folder in (path, path / "core", path / "zmm" / "core"):
+        if (folder / "unity.c").is_file() and (folder.resolve().parent / "include").is_dir():
+            return folder
+    raise UserError(f"--core {path} has no core/unity.c with include/ beside core/; name a copy of zmm/")
 
 
 def regressions_folder() -> Path | None:

@@ -19,6 +19,8 @@ from zmm_fuzz.campaign.engines import Engine, EngineError, find_engine
 from zmm_fuzz.campaign.inbox import Inbox
 from zmm_fuzz.campaign.life import Crash
 from zmm_fuzz.campaign.status import Violation
+from zmm_fuzz.cli.fuzz import core_folder
+from zmm_fuzz.errors import UserError
 from zmm_fuzz.tape import decode_file, encode
 from zmm_fuzz.text import parse_text
 
@@ -290,6 +292,18 @@ def test_a_mistake_is_one_line(arguments: list[str], words: list[str], zmm: Run)
     assert line.startswith("zmm: ")
     for word in words:
         assert word in line
+
+
+def test_a_copy_of_the_core_may_be_named_in_each_way(tmp_path: Path) -> None:
+    """The tree, zmm/ or zmm/core/; sources without their headers are not taken for a copy."""
+    core = tmp_path / "tree" / "zmm" / "core"
+    core.mkdir(parents=True)
+    (core / "unity.c").touch()
+    with pytest.raises(UserError, match="include/ beside core/"):
+        core_folder(core)
+    (core.parent / "include").mkdir()
+    for named in (core, core.parent, core.parent.parent):
+        assert core_folder(named) == core
 
 
 def test_a_missing_compiler_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
