@@ -72,8 +72,8 @@ def prune_command(
     ] = None,
     edges: Annotated[bool, typer.Option("--edges", help="keep what reaches edges, however often: few inputs")] = False,
     longest: Annotated[
-        int, typer.Option("--longest", metavar="BYTES", help="drop longer inputs", show_default="any", min=0)
-    ] = 0,
+        int | None, typer.Option("--longest", metavar="BYTES", help="drop longer inputs", show_default="any", min=1)
+    ] = None,
     json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -89,9 +89,8 @@ def prune_command(
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; name a corpus")
     check_outputs({"--save": save, "--json": json})
-    _change(
-        folder, [], _find(engine, fuzz_target), time_budget, json, quiet, "prune", edges=edges, longest_bytes=longest
-    )
+    found = _find(engine, fuzz_target)
+    _change(folder, [], found, time_budget, json, quiet, "prune", edges=edges, longest_bytes=longest or 0)
     if save is not None:
         about = f"Seeds of the harness {fuzz_target}: one tape a line, in base64; made by zmm corpus prune."
         write_file(save, write_seeds(Corpus(folder).inputs(), about))

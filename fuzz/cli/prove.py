@@ -58,6 +58,7 @@ def command(
 
         zmm prove --engine ir --property ir-product --json proof.json
     """
+    options.refuse({"--quick": quick and all_of_them}, "does not go with --all, which adds what takes longest")
     chosen = choose(engine, name, is_quick=quick, is_all=all_of_them)
     console = make_console()
     if list_all:

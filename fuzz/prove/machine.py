@@ -29,21 +29,33 @@ _ASK = "import logging; logging.disable(logging.CRITICAL); import angr; print(an
 @cache
 def find_python() -> str:
     """
-    An interpreter that has angr.
+    An interpreter that has angr: the one that is named and no other, else the first that is found.
 
     Raises:
-        Missing: there is none.
+        Missing: there is none, or the one named has none.
     """
-    candidates = [os.environ.get("ZMM_ANGR_PYTHON", ""), str(ROOT / ".angr" / "bin" / "python"), sys.executable]
-    for path in candidates:
-        if path and Path(path).exists():
-            done = subprocess.run([path, "-I", "-c", _ASK], capture_output=True, text=True, check=False)
-            version = done.stdout.strip().splitlines()[-1] if done.returncode == 0 and done.stdout.strip() else ""
-            if version and int(version.split(".")[0]) >= ANGR_OLDEST:
-                return path
+    named = os.environ.get("ZMM_ANGR_PYTHON", "")
+    if named:
+        if _has_angr(named):
+            return named
+        raise Missing(f"ZMM_ANGR_PYTHON={named} is no Python that has angr {ANGR_OLDEST}; name another, or unset it")
+    for path in (str(ROOT / ".angr" / "bin" / "python"), sys.executable):
+        if _has_angr(path):
+            return path
     raise Missing(
         f"angr {ANGR_OLDEST} is not here; make it with ci/angr (Python 3.12 or newer), or set ZMM_ANGR_PYTHON"
     )
+
+
+def _has_angr(path: str) -> bool:
+    """Whether an interpreter has angr in a version that is right."""
+    try:
+        done = subprocess.run([path, "-I", "-c", _ASK], capture_output=True, text=True, check=False)
+    except OSError:
+        return False
+    version = done.stdout.strip().splitlines()[-1] if done.returncode == 0 and done.stdout.strip() else ""
+    number = version.split(".")[0]
+    return number.isdecimal() and int(number) >= ANGR_OLDEST
 
 
 def ask(one: Property, folder: Path, change: Change | None) -> Attempt:

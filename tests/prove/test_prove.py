@@ -137,6 +137,17 @@ def test_a_missing_angr_is_a_skipped_row(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert (found.status, found.remark) == (SKIPPED, "angr is not here; make it with ci/angr")
 
 
+@pytest.mark.parametrize("value", ["/nonexistent", "/", "/bin/true"])
+def test_a_wrong_interpreter_is_named(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file, no program, or one without angr: the value is what has to be changed; no other is taken instead."""
+    from zmm_fuzz.prove import machine
+
+    monkeypatch.setenv("ZMM_ANGR_PYTHON", value)
+    machine.find_python.cache_clear()
+    with pytest.raises(Missing, match=f"^ZMM_ANGR_PYTHON={value} is no Python that has angr"):
+        machine.find_python()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
