@@ -275,8 +275,8 @@ ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk) {
 
 /* ---- heap ids ------------------------------------------------------------------------------------------------------- */
 
-/* Ids go round, so that a dead heap's id is met again as late as possible. The last one is never used: its tag would
- * be PAGE_WORD_TAG_NONE under the mask. */
+/* Ids go round, so that a dead heap's id is met again as late as possible. The last one is never used: at level fast no page
+ * word then has the upper half of PAGE_WORD_NONE. */
 ZMM_INTERNAL uint32_t ground_heap_id_take(void) {
     lock_take(&ground_flag);
     uint32_t id = 0;

@@ -30,8 +30,9 @@ typedef uint32_t page_word;
 #define PAGE_WORD_BACK_MASK ((page_word)0xf000u)
 /* A large run in quarantine: its word says so in the bits that only small ones use. */
 #define PAGE_WORD_WAITING PAGE_WORD_BACK_MASK
-/* No page ever has this word: ids stop short of it, and the low byte is no bin. */
-#define PAGE_WORD_NONE ((page_word)0xffffffffu)
+/* In small_words for what is no bin of the fast path: a page word that says so finds another low byte here than its own,
+ * whatever was written to it, because the low byte of this one is a bin of the fast path at every level. */
+#define PAGE_WORD_NONE ((page_word)0xffffff01u)
 
 #ifdef ZMM_SEPARATE
 extern ZMM_INTERNAL uint64_t page_word_secret;

@@ -245,13 +245,26 @@ CASE_WITH_GUARDS(places_of_damaged_records_are_none) {
     record->size_bytes = 0;
     EXPECT_EQUAL(zmm_heap_place(heap, huge).kind, ZMM_PLACE_NONE);
     const page_word slot_word = *word_at(heap, slot), large_word = *word_at(heap, large);
-    const page_word small_words[] = {slot_word | 0xff,       slot_word | PAGE_WORD_BACK_MASK,
-                                     slot_word ^ (1u << 20), slot_word & ~PAGE_WORD_SMALL,
-                                     PAGE_WORD_SMALL,        PAGE_WORD_NONE};
+    const page_word small_words[] = {slot_word | 0xff,
+                                     slot_word | PAGE_WORD_BACK_MASK,
+                                     slot_word ^ (1u << 20),
+                                     slot_word & ~PAGE_WORD_SMALL,
+                                     PAGE_WORD_SMALL,
+                                     PAGE_WORD_NONE,
+                                     UINT32_MAX};
     for (size_t index = 0; index < sizeof(small_words) / sizeof(small_words[0]); index++) {
         *word_at(heap, slot) = small_words[index];
         EXPECT_EQUAL(zmm_heap_place(heap, slot).kind, ZMM_PLACE_NONE);
     }
+    /* Nor are they taken for a slot's by what compares them with a table of whole ones. */
+    for (page_word low = 0; low < 256; low++) {
+        const page_word words[] = {low, (PAGE_WORD_NONE & ~(page_word)0xff) | low, ~(page_word)0xff | low};
+        for (size_t index = 0; index < sizeof(words) / sizeof(words[0]); index++) {
+            const uint32_t bin_index = page_word_bin(words[index]);
+            EXPECT(((words[index] ^ heap->small_words[bin_index]) & ~PAGE_WORD_BACK_MASK) != 0);
+        }
+    }
+    EXPECT_PANIC("a page map was written to", *word_at(heap, slot) = UINT32_MAX; zmm_heap_free(heap, slot));
     *word_at(heap, slot) = slot_word;
     const page_word large_words[] = {large_word | 0x3ff, large_word & ~(page_word)0x3ff, large_word ^ (1u << 30)};
     for (size_t index = 0; index < sizeof(large_words) / sizeof(large_words[0]); index++) {
