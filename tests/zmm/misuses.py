@@ -122,6 +122,16 @@ def wild_address(misuse: Misuse) -> object:
     return misuse.heap().free(64)
 
 
+@row("not a block of this heap", "hardened", REFUSES)
+@row("not a block of this heap", "debug", REFUSES)
+def chunk_whose_record_names_no_heap(misuse: Misuse) -> object:
+    heap = misuse.heap()
+    block = heap.alloc(8192)
+    misuse.name(block=block)
+    word(heap.meta("chunk_heap", block)).value = 0x4141414141414141
+    return heap.free(block)
+
+
 @row("not the start of a block", "release", REFUSES)
 def address_inside_a_block(misuse: Misuse) -> object:
     heap = misuse.heap()
@@ -181,6 +191,17 @@ def page_map_written_to(misuse: Misuse) -> object:
     misuse.name(record=record)
     byte(record).value ^= 1
     return heap.gc()
+
+
+@row("a page map was written to", "release", REFUSES)
+@row("a page map was written to", "hardened", REFUSES)
+@row("a page map was written to", "debug", REFUSES)
+def length_of_a_run_written_to(misuse: Misuse) -> object:
+    heap = misuse.heap()
+    block = heap.alloc(8192)
+    misuse.name(block=block)
+    ctypes.c_uint32.from_address(heap.meta("page_word", block)).value ^= 0x3FF
+    return heap.free(block)
 
 
 @row("a free map was written to", "release")
@@ -248,6 +269,8 @@ def length_beyond_the_end(misuse: Misuse) -> object:
 @row("a freed block was written to", "hardened")
 def freed_block_written_to(misuse: Misuse) -> object:
     heap, block = freed(misuse, 96)
+    was = word(block + 40).value
+    misuse.name(was=was, found=was ^ 1)
     byte(block + 40).value ^= 1
     for _ in range(1000):
         heap.free(heap.alloc(96))
@@ -265,7 +288,8 @@ def freed_block_written_to_in_guard_mode(misuse: Misuse) -> object:
 def underflow(misuse: Misuse) -> object:
     heap = misuse.heap()
     block = heap.alloc(41)
-    misuse.name(block=block)
+    was = byte(block - 1).value
+    misuse.name(block=block, was=was, found=was ^ 1)
     byte(block - 1).value ^= 1
     return heap.free(block)
 

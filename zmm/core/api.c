@@ -146,8 +146,9 @@ static char *api_strndup(zmm_heap *heap, const char *text, size_t length_bytes) 
     }
     char *const copy = block_alloc(heap, total);
     if (copy != NULL) {
-        if (ZMM_GUARDS_METADATA && ZMM_UNLIKELY(length_bytes > identify_room(heap, text))) {
-            panic(heap, PANIC_OVERREAD, text);
+        const size_t room_bytes = ZMM_GUARDS_METADATA ? identify_room(heap, text) : SIZE_MAX;
+        if (ZMM_UNLIKELY(length_bytes > room_bytes)) {
+            panic_at_values(heap, PANIC_OVERREAD, text, room_bytes, length_bytes);
         }
         memcpy(copy, text, length_bytes);
         copy[length_bytes] = '\0';
@@ -170,8 +171,9 @@ static void api_free_sized(zmm_heap *heap, void *block, size_t size_bytes) {
         /* With trims the size is known to the byte, else to the size class. */
         const size_t class_bytes =
             size_bytes <= ZMM_SMALL_BYTES_MAX ? bin_bytes[bin_of_size(size_bytes)] : huge_round(size_bytes);
-        if (block_size(heap, block) != (ZMM_TRIMS ? size_bytes : class_bytes)) {
-            panic(heap, PANIC_SIZE, block);
+        const size_t held_bytes = block_size(heap, block);
+        if (held_bytes != (ZMM_TRIMS ? size_bytes : class_bytes)) {
+            panic_at_values(heap, PANIC_SIZE, block, held_bytes, size_bytes);
         }
     }
     block_free(heap, block);

@@ -13,6 +13,8 @@
 #include "panic.h" /* the reasons */
 /* `address` is what the caller passed, or where the damage is (PANIC_CHECK, PANIC_ASSERTION: a text). */
 ZMM_INTERNAL _Noreturn ZMM_COLD void panic(zmm_heap *heap, panic_reason reason, const void *address);
+ZMM_INTERNAL _Noreturn ZMM_COLD void panic_at_values(zmm_heap *heap, panic_reason reason, const void *address,
+                                                     uint64_t expected, uint64_t found);
 /* Finds out more about an address than panic itself may know; set by diagnose.c, which may ask everybody. */
 typedef void (*panic_diagnosis)(zmm_panic *report, panic_reason reason);
 ZMM_INTERNAL void panic_set_diagnosis(panic_diagnosis diagnosis);
@@ -75,6 +77,7 @@ ZMM_INTERNAL bool ground_range_is_full(void); /* then chunks are mapped elsewher
 ZMM_INTERNAL chunk_record *ground_chunk_adopt(void *address);
 ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);  /* its memory in the range goes back to the kernel */
 ZMM_INTERNAL bool ground_is_record(const chunk_record *record); /* of a chunk, and right about where both lie? */
+ZMM_INTERNAL bool ground_has_table(const void *address);        /* does it lie in the tables? */
 /* As ground_locate, without the lock: for a panic, which may have come in the middle of anything. */
 ZMM_INTERNAL position ground_locate_quietly(const void *address);
 /* The position of any address outside the range: a chunk from storage handlers, or POSITION_NONE. */
@@ -131,7 +134,8 @@ ZMM_INTERNAL bool storage_huge_extend(zmm_heap *heap, void *block, size_t old_by
 /* ---- owners.c: which heap has a huge block at an address -------------------------------------------------------------- */
 ZMM_INTERNAL void owners_enter(zmm_heap *heap, const void *block);
 ZMM_INTERNAL void owners_leave(const void *block);
-ZMM_INTERNAL zmm_heap *owners_find(const void *block); /* NULL: nobody has one that starts there */
+ZMM_INTERNAL zmm_heap *owners_find(const void *block);         /* NULL: nobody has one that starts there */
+ZMM_INTERNAL zmm_heap *owners_find_quietly(const void *block); /* without the lock, as ground_locate_quietly */
 
 /* ---- usage (inline): bytes asked, bytes mapped, peaks; "may n more be mapped?" -------------------------------------- */
 static inline void usage_add(zmm_heap *heap, size_t bytes) {
@@ -244,13 +248,11 @@ ZMM_INTERNAL uint32_t supply_run(zmm_heap *heap, uint32_t run_pages, chunk_recor
 ZMM_INTERNAL bool supply_may_map_huge(zmm_heap *heap, size_t bytes);
 
 /* ---- small.c, and inline the fast path of slots ------------------------------------------------------------------------ */
-/* A slot when the bin's list is empty, or tiny. */
-ZMM_INTERNAL ZMM_COLD void *small_alloc_slow(zmm_heap *heap, uint32_t bin_index);
+ZMM_INTERNAL ZMM_COLD void *small_alloc_slow(zmm_heap *heap, uint32_t bin_index); /* the list is empty, or tiny */
 /* A slot that is tiny, lies outside the reserved range, or should not be where it is: the slow twin of the fast path, which
  * comes here with whatever looks odd; panics when the list leads nowhere or the slot was written to. */
 ZMM_INTERNAL ZMM_COLD void *small_alloc_odd(zmm_heap *heap, uint32_t bin_index);
-/* Frees a slot of any kind, at its position. */
-ZMM_INTERNAL void small_free_at(zmm_heap *heap, void *slot, position at);
+ZMM_INTERNAL void small_free_at(zmm_heap *heap, void *slot, position at); /* a slot of any kind */
 
 static inline void *small_alloc(zmm_heap *heap, uint32_t bin_index) {
     void *const slot = heap->free_slot[bin_index];
@@ -369,7 +371,7 @@ static inline void resize_verify_copy(zmm_heap *heap, const void *block, size_t 
                                       size_t copy_bytes) {
     if (ZMM_GUARDS_METADATA && ZMM_UNLIKELY(copy_bytes > block_bytes) && copy_bytes != size_bytes &&
         heap->edition == ZMM_EDITION_ZMM) {
-        panic(heap, PANIC_OVERREAD, block);
+        panic_at_values(heap, PANIC_OVERREAD, block, block_bytes, copy_bytes);
     }
 }
 
@@ -415,9 +417,8 @@ ZMM_INTERNAL bool guard_prepare(void);
 ZMM_INTERNAL bool guard_has(const void *address); /* is it in the range of guarded blocks? */
 /* The record of the block, live or not, on whose pages the address lies; NULL when there is none. */
 ZMM_INTERNAL guard_page *guard_find(const void *address);
-ZMM_INTERNAL guard_page *guard_find_near(const void *address); /* for an address between two blocks */
-/* NULL when guard mode cannot take the block: then an ordinary one must do. */
-ZMM_INTERNAL void *guard_alloc(zmm_heap *heap, size_t size_bytes);
+ZMM_INTERNAL guard_page *guard_find_near(const void *address);     /* for an address between two blocks */
+ZMM_INTERNAL void *guard_alloc(zmm_heap *heap, size_t size_bytes); /* NULL: then an ordinary block must do */
 ZMM_INTERNAL void guard_free(zmm_heap *heap, void *block);
 /* The record of a live guarded block of this heap; anything else, and a damaged one, is a panic. */
 ZMM_INTERNAL guard_page *guard_identify(zmm_heap *heap, const void *block);
@@ -478,6 +479,7 @@ ZMM_INTERNAL size_t annotate_block_size(zmm_heap *heap, const void *block);
 
 /* ---- diagnose.c: what a panic can say about an address ------------------------------------------------------------------------ */
 ZMM_INTERNAL void diagnose(zmm_panic *report, panic_reason reason);
+ZMM_INTERNAL bool diagnose_is_heap(const zmm_heap *heap); /* of any pointer, be it wild */
 
 /* ---- fault.c: a fault of the machine becomes a report (level debug) ---------------------------------------------------------------- */
 #if ZMM_GUARD_MODE

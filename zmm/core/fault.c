@@ -1,7 +1,7 @@
 /* fault.c -- a fault of the machine at one of our inaccessible pages becomes a report with the block's story.
  *
  * Owns:    the handler of SIGSEGV, from the first heap in guard mode on.
- * Asks:    guard, ground, panic.
+ * Asks:    guard, ground, diagnose, panic.
  * Serves:  request.
  * Never:   keeps a fault that is not ours: whoever handled the signal before gets it, else the process ends as it would
  *          have. Whatever is called here is safe in a handler: nothing allocates, locks or uses stdio. */
@@ -60,6 +60,9 @@ static void fault_in_chunks(const void *address, bool is_write) {
         return;
     }
     zmm_heap *const heap = ground_chunk(at)->heap;
+    if (heap != NULL && !diagnose_is_heap(heap)) {
+        return; /* the record was written to, and cannot tell */
+    }
     if (heap == NULL) {
         panic(NULL, is_write ? PANIC_FREED_WRITTEN : PANIC_FREED_READ, address);
     }

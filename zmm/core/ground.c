@@ -229,6 +229,12 @@ ZMM_INTERNAL bool ground_is_record(const chunk_record *record) {
            record->slot_index == slot && record->base % ZMM_CHUNK_BYTES == 0;
 }
 
+ZMM_INTERNAL bool ground_has_table(const void *address) {
+    const uintptr_t first = (uintptr_t)ground.words;
+    const uintptr_t end = (uintptr_t)ground.records + ground_records_bytes(ground_foreign_zone.end_slot);
+    return (uintptr_t)address - first < end - first; /* nothing is, before there are tables */
+}
+
 ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address) {
     const uintptr_t chunk_address = address & ~(ZMM_CHUNK_BYTES - 1);
     const uintptr_t offset = address & (ZMM_CHUNK_BYTES - 1);

@@ -138,11 +138,12 @@ static const char *guard_pages_end(const guard_page *record) {
 
 static void guard_verify(zmm_heap *heap, const guard_page *record) {
     const char *const end = (const char *)record->block + record->requested_bytes;
-    if (guard_first_changed(heap, end, guard_pages_end(record)) != NULL) {
-        panic(heap, PANIC_OVERRUN, record->block);
-    }
-    if (guard_first_changed(heap, guard_pages_start(record), record->block) != NULL) {
-        panic(heap, PANIC_UNDERRUN, record->block);
+    const char *const behind = guard_first_changed(heap, end, guard_pages_end(record));
+    const char *const changed =
+        behind != NULL ? behind : guard_first_changed(heap, guard_pages_start(record), record->block);
+    if (changed != NULL) {
+        panic_at_values(heap, behind != NULL ? PANIC_OVERRUN : PANIC_UNDERRUN, record->block,
+                        guard_pattern_byte(heap, (uintptr_t)changed), (uint8_t)*changed);
     }
 }
 

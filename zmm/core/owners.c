@@ -58,3 +58,15 @@ ZMM_INTERNAL zmm_heap *owners_find(const void *block) {
     lock_give_back(&owners_flag);
     return entry.block != 0 ? entry.heap : NULL;
 }
+
+/* The table may change under the search, which therefore ends after one round. */
+ZMM_INTERNAL zmm_heap *owners_find_quietly(const void *block) {
+    uint32_t place = owners_home((uintptr_t)block);
+    for (uint32_t steps = 0; steps < ZMM_OWNERS && owners_table[place].block != 0; steps++) {
+        if (owners_table[place].block == (uintptr_t)block) {
+            return owners_table[place].heap;
+        }
+        place = (place + 1) % ZMM_OWNERS;
+    }
+    return NULL;
+}

@@ -18,7 +18,13 @@ static _Thread_local struct {
     const void *address;
     const void *access_site;
     panic_reason reason;
+    bool has_values;
+    uint64_t expected, found;
 } panic_now;
+#if ZMM_GUARD_MODE
+/* Of the access that was stopped, until a panic takes it: a hook may leave, and the next panic is another one's. */
+static _Thread_local const void *panic_noted_site;
+#endif
 
 /* Phrases are interface: embedders and tests match on them. */
 static const char *const panic_phrases[PANIC_REASON_COUNT] = {
@@ -57,7 +63,7 @@ ZMM_INTERNAL void panic_set_diagnosis(panic_diagnosis diagnosis) {
 
 #if ZMM_GUARD_MODE
 ZMM_INTERNAL void panic_note_access(const void *site) {
-    panic_now.access_site = site;
+    panic_noted_site = site;
 }
 #endif
 
@@ -68,6 +74,9 @@ ZMM_PUBLIC void zmm_panic_report(zmm_panic *report) {
         .heap = panic_now.heap,
         .requested_bytes = SIZE_MAX,
         .bin_index = -1,
+        .has_values = panic_now.has_values,
+        .expected = panic_now.expected,
+        .found = panic_now.found,
         .access_site = panic_now.access_site,
     };
     if (panic_now.reason == PANIC_CHECK || panic_now.reason == PANIC_ASSERTION) {
@@ -170,8 +179,10 @@ ZMM_PUBLIC size_t zmm_panic_text(const zmm_panic *report, char *text, size_t tex
         panic_put_block(&writer, report);
     }
     if (report->has_values) {
-        panic_put_field(&writer, "\n  expected:  ", report->expected, 16);
-        panic_put_field(&writer, ", found ", report->found, 16);
+        const bool are_sizes =
+            report->reason == panic_phrases[PANIC_SIZE] || report->reason == panic_phrases[PANIC_OVERREAD];
+        panic_put_field(&writer, "\n  expected:  ", report->expected, are_sizes ? 10 : 16);
+        panic_put_field(&writer, ", found ", report->found, are_sizes ? 10 : 16);
     }
     if (report->alloc_site != NULL) {
         panic_put_field(&writer, "\n  allocated: ", (uintptr_t)report->alloc_site, 16);
@@ -190,11 +201,15 @@ ZMM_PUBLIC size_t zmm_panic_text(const zmm_panic *report, char *text, size_t tex
     return panic_end(&writer);
 }
 
-ZMM_INTERNAL _Noreturn ZMM_COLD void panic(zmm_heap *heap, panic_reason reason, const void *address) {
+static _Noreturn void panic_end_here(zmm_heap *heap, panic_reason reason, const void *address) {
     /* Only the stand-in of a thread that has no heap yet has no id, and it is nobody's to report on. */
     panic_now.heap = heap = heap != NULL && heap->id != 0 ? heap : NULL;
     panic_now.reason = reason;
     panic_now.address = address;
+#if ZMM_GUARD_MODE
+    panic_now.access_site = panic_noted_site;
+    panic_noted_site = NULL;
+#endif
     if (panic_hook != NULL) {
         panic_hook(heap, panic_phrases[reason], address, panic_context);
     }
@@ -207,4 +222,17 @@ ZMM_INTERNAL _Noreturn ZMM_COLD void panic(zmm_heap *heap, panic_reason reason, 
     const ssize_t written = write(STDERR_FILENO, text, length);
     (void)written;
     abort();
+}
+
+ZMM_INTERNAL _Noreturn ZMM_COLD void panic(zmm_heap *heap, panic_reason reason, const void *address) {
+    panic_now.has_values = false;
+    panic_end_here(heap, reason, address);
+}
+
+ZMM_INTERNAL _Noreturn ZMM_COLD void panic_at_values(zmm_heap *heap, panic_reason reason, const void *address,
+                                                     uint64_t expected, uint64_t found) {
+    panic_now.has_values = true;
+    panic_now.expected = expected;
+    panic_now.found = found;
+    panic_end_here(heap, reason, address);
 }

@@ -41,6 +41,18 @@ static ANNOTATE_BLIND bool quarantine_is_filled(const char *slot, size_t from_by
     return any == 0;
 }
 
+/* Tells what a word should be, and the first that is not; the panic comes after somebody has looked. */
+static _Noreturn ZMM_COLD void quarantine_tell(zmm_heap *heap, const char *block, size_t from_bytes, size_t end_bytes,
+                                               uint64_t expected) {
+    for (size_t at = from_bytes; at + sizeof(uint64_t) <= end_bytes; at += sizeof(uint64_t)) {
+        const uint64_t found = ANNOTATE_PEEK((const uint64_t *)(const void *)(block + at));
+        if (found != expected) {
+            panic_at_values(heap, PANIC_FREED_WRITTEN, block, expected, found);
+        }
+    }
+    panic(heap, PANIC_FREED_WRITTEN, block);
+}
+
 static size_t quarantine_filled_bytes(bool is_all, size_t slot_bytes) {
     const size_t held_bytes = slot_bytes - trim_tail_bytes(slot_bytes);
     return is_all || held_bytes < TRIM_FREE_BYTES ? held_bytes : TRIM_FREE_BYTES;
@@ -52,8 +64,11 @@ ZMM_INTERNAL void quarantine_verify_slot(zmm_heap *heap, const void *slot, uint3
     const uint64_t requested_bytes = trim_open(trim_mix(heap, slot), trim_turn(word));
     /* In a free list there are slots fresh from their runs, too, which were never wiped as a whole. */
     const size_t end_bytes = quarantine_filled_bytes(heap->wipes && link_bytes == 0, slot_bytes);
-    if (requested_bytes > slot_bytes || !quarantine_is_filled(slot, link_bytes, end_bytes, word)) {
+    if (requested_bytes > slot_bytes) {
         panic(heap, PANIC_FREED_WRITTEN, slot);
+    }
+    if (!quarantine_is_filled(slot, link_bytes, end_bytes, word)) {
+        quarantine_tell(heap, slot, link_bytes, end_bytes, word);
     }
 }
 
@@ -103,9 +118,11 @@ static void quarantine_verify_run(zmm_heap *heap, const char *block, const block
     const uint64_t requested_bytes = trim_open(trim_mix(heap, block), word);
     const size_t end_bytes = look->block_bytes - TRIM_TAIL_BYTES;
     if (requested_bytes >= end_bytes ||
-        trim_canary_difference(block, end_bytes - requested_bytes, requested_bytes, word) != 0 ||
-        (quarantine_wipes_run(heap, look) && !quarantine_is_wiped(block, requested_bytes))) {
+        trim_canary_difference(block, end_bytes - requested_bytes, requested_bytes, word) != 0) {
         panic(heap, PANIC_FREED_WRITTEN, block);
+    }
+    if (quarantine_wipes_run(heap, look) && !quarantine_is_wiped(block, requested_bytes)) {
+        quarantine_tell(heap, block, 0, requested_bytes, 0);
     }
 }
 

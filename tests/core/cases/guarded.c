@@ -111,6 +111,46 @@ CASE_IN_DEBUG(guard_mode_stops_uses_after_free) {
     end_heap(other);
 }
 
+/* The place of an access is told by the report of that access alone: a hook may leave, and the next panic is of a call. */
+CASE_IN_DEBUG(the_place_of_an_access_is_not_left_behind) {
+    zmm_heap *const heap = guarded_heap(1);
+    char *const block = alloc_of(heap, 8192);
+    REPORT_OF(*touch(block + 8192) = 1);
+    EXPECT(seen_report.access_site != NULL);
+    REPORT_OF(zmm_heap_free(heap, block + 8));
+    EXPECT(seen_report.access_site == NULL);
+    zmm_heap *const plain = guarded_heap(ZMM_OFF);
+    char *const text = alloc_of(plain, 40);
+    REPORT_OF(zmm_heap_strndup(plain, text, 4000));
+    EXPECT(seen_report.access_site == NULL);
+    EXPECT_IN_REPORT("the length given to strndup");
+}
+
+/* What was written round a block is told, and what was there before. */
+CASE_IN_DEBUG(guard_mode_tells_what_was_written) {
+    zmm_heap *const heap = guarded_heap(1);
+    for (int offset = -1; offset <= 41; offset += 42) {
+        char *const block = alloc_of(heap, 41);
+        allow_mistakes(block - 1, 48);
+        const uint8_t was = (uint8_t)block[offset];
+        block[offset] ^= 1;
+        report_of_free(heap, block);
+        EXPECT(seen_report.has_values && seen_report.expected == was && seen_report.found == (was ^ 1));
+        block[offset] ^= 1;
+    }
+}
+
+/* A chunk whose record was written to tells nothing of a fault in it. */
+CASE_IN_DEBUG(faults_in_chunks_of_no_heap_are_passed_on) {
+    guarded_heap(1);
+    zmm_heap *const heap = guarded_heap(ZMM_OFF);
+    heap->main_chunk->heap = (zmm_heap *)0x4141414141414000;
+    char *const head = chunk_page(heap->main_chunk, 0);
+    allow_mistakes(head, 8);
+    IN_CHILD(child, signal(SIGSEGV, SIG_DFL); *touch(head) = 1);
+    EXPECT(WIFSIGNALED(child.wait_status));
+}
+
 /* Chunks, too: their first pages, and those that are not in use any more. */
 CASE_IN_DEBUG(faults_in_chunks_are_reported) {
     guarded_heap(1);

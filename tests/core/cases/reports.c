@@ -1,6 +1,7 @@
 /* reports.c -- what a panic says: whose the address is, which block it lies in, what to do about it. */
 #include "../storage.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -35,6 +36,14 @@ static void report_and_leave(zmm_heap *heap, const char *reason, const void *add
             test_fail(__FILE__, __LINE__, "\"%s\" is not in the report:\n%s", part, seen_text);                        \
         }                                                                                                              \
     } while (0)
+
+/* For loops: what a loop counts is not kept across a jump into the same function. */
+__attribute__((noinline)) static void report_of_panic(zmm_heap *heap, panic_reason reason, const void *address) {
+    REPORT_OF(panic(heap, reason, address));
+}
+__attribute__((noinline)) static void report_of_free(zmm_heap *heap, void *block) {
+    REPORT_OF(zmm_heap_free(heap, block));
+}
 
 /* Addresses that are not the allocator's are named by what is mapped there. */
 CASE_WITH_GUARDS(reports_name_the_owner_of_foreign_addresses) {
@@ -97,8 +106,57 @@ CASE_WITH_GUARDS(reports_need_no_heap) {
     char *const block = alloc_of(new_heap(), 100);
     REPORT_OF(zmm_efree(block)); /* now there is a heap, but not this thread's current one */
     EXPECT(seen_report.heap == NULL);
-    EXPECT_IN_REPORT("belongs to another heap");
+    EXPECT_IN_REPORT("belongs to a heap 0x"); /* there is no current one that it could be another than */
     EXPECT_IN_REPORT("free it with the heap that it was allocated from");
+}
+
+static void *block_of_another_thread(void *size_bytes) {
+    return malloc((size_t)size_bytes);
+}
+
+/* Blocks of libc that lie elsewhere than its first heap: another thread's, and aligned ones with a mapping of their own. What
+ * only begins where such a heap would is not taken for one. */
+CASE_WITH_GUARDS(reports_know_libc_s_blocks_outside_its_heap) {
+    if (HAS_ADDRESS_SANITIZER) {
+        return;
+    }
+    zmm_heap *const heap = new_heap();
+    pthread_t thread;
+    void *block;
+    EXPECT(pthread_create(&thread, NULL, block_of_another_thread, (void *)(uintptr_t)40) == 0);
+    EXPECT(pthread_join(thread, &block) == 0);
+    report_of_free(heap, block);
+    EXPECT_IN_REPORT("belongs to libc, by the look of it");
+    EXPECT_IN_REPORT("this block came from libc malloc: free() it");
+    char *aligned[12]; /* freed at the end, because glibc gives blocks of sizes that were freed no mapping any more */
+    for (size_t index = 0; index < 12; index++) {
+        aligned[index] = aligned_alloc((size_t)32 << index, 1u << 20);
+        report_of_free(heap, aligned[index]);
+        EXPECT_IN_REPORT("belongs to libc, by the look of it");
+        EXPECT_IN_REPORT("a large block of libc malloc has a mapping of its own: free() it");
+        report_of_free(heap, aligned[index] + 64);
+        EXPECT_IN_REPORT("belongs to a mapping that no heap knows");
+    }
+    for (size_t index = 0; index < 12; index++) {
+        free(aligned[index]);
+    }
+    uint64_t *const mapping = kernel_map_aligned(64 * MEBIBYTE, 64 * MEBIBYTE, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+    static const uint64_t heads[][4] = {{0, 0, 0, 0},        {0, 0, 8192, 8192},      {64, 0, 4096, 8192},
+                                        {64, 0, 8192, 4096}, {64, 0, 8192, 68 << 20}, {64, 0, 8192, 8200}};
+    for (size_t index = 0; index < sizeof(heads) / sizeof(heads[0]); index++) {
+        memcpy(mapping, heads[index], sizeof(heads[0]));
+        report_of_free(heap, (char *)mapping + 4096);
+        EXPECT_IN_REPORT("belongs to a mapping that no heap knows");
+    }
+    static const uint64_t own_heads[][2] = {{0, 2},    {UINT64_MAX, 2}, {4081, 18}, {4080, 16},
+                                            {4080, 2}, {4080, 26},      {4080, 18}};
+    for (size_t index = 0; index < 7; index++) {
+        memcpy(mapping, heads[0], sizeof(heads[0]));
+        memcpy((char *)mapping + 8192 - 16, own_heads[index], 16);
+        report_of_free(heap, (char *)mapping + 8192);
+        EXPECT_IN_REPORT(index < 6 ? "belongs to a mapping that no heap knows" : "belongs to libc, by the look of it");
+    }
+    munmap(mapping, 64 * MEBIBYTE);
 }
 
 /* Lines of the list of mappings, as the kernel writes them and cut short. */
@@ -169,6 +227,98 @@ CASE_AT_RELEASE(reports_name_the_block_an_address_lies_in) {
     EXPECT(seen_report.block == NULL);
 }
 
+/* Whatever stands in the allocator's records: there is a report, and it tells of no block that it would have to believe in. */
+CASE_WITH_GUARDS(reports_believe_no_record_that_was_written_to) {
+    zmm_heap *const heap = new_heap();
+    zmm_heap *const other = new_heap();
+    char *const slot = alloc_of(heap, 900);
+    char *const large = pages_of(heap, 3);
+    char *const closed = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    static _Alignas(4096) char open[8192];
+    static _Alignas(4096) char posing[8192];
+    ((zmm_heap *)(void *)posing)->main_chunk = other->main_chunk;
+    void *const heaps[] = {(void *)0x4141414141414141, (void *)4096, closed, open, posing, (char *)heap + 8, slot};
+    for (size_t index = 0; index < sizeof(heaps) / sizeof(heaps[0]); index++) {
+        heap->main_chunk->heap = heaps[index];
+        report_of_free(heap, large);
+        EXPECT_IN_REPORT("belongs to a chunk whose record names no heap\n");
+        EXPECT_IN_REPORT("look for a wild write");
+        EXPECT(seen_report.block == NULL && seen_report.owner_heap == NULL);
+    }
+    heap->main_chunk->heap = heap;
+    zmm_heap *const complaining[] = {heap, other, NULL};
+    for (size_t index = 0; index < 3; index++) {
+        for (page_word bit = 0; bit < 32; bit++) {
+            char *const blocks[] = {slot, large};
+            for (size_t block = 0; block < 2; block++) {
+                *word_at(heap, blocks[block]) ^= (page_word)1 << bit;
+                report_of_panic(complaining[index], PANIC_NOT_OURS, blocks[block]);
+                const bool fits_by_chance = bit < 12 && walk_is_word(heap, *word_at(heap, blocks[block]));
+                EXPECT(seen_report.block == NULL || fits_by_chance);
+                EXPECT(seen_report.owner_heap == heap);
+                *word_at(heap, blocks[block]) ^= (page_word)1 << bit;
+            }
+        }
+    }
+    const page_word slot_word = *word_at(heap, slot);
+    *word_at(heap, slot) = page_word_small(heap->id, bin_of_size(320), 4); /* a run that would begin before the chunk */
+    REPORT_OF(zmm_heap_block_size(heap, slot + 1));
+    EXPECT(seen_report.block == NULL);
+    *word_at(heap, slot) = slot_word;
+    *word_at(heap, large + 8192) = PAGE_WORD_SMALL; /* in the middle of a run */
+    report_of_free(heap, large + 8192);
+    EXPECT(seen_report.block == NULL);
+    *word_at(heap, large + 8192) = 0;
+    *word_at(heap, large) = page_word_large(heap->id, ZMM_CHUNK_PAGES - 1); /* sealed, and beyond the chunk's end */
+    report_of_panic(heap, PANIC_NOT_START, large);
+    EXPECT(seen_report.block == NULL);
+    *word_at(heap, large) = page_word_large(heap->id, 1); /* sealed, and does not reach the address */
+    report_of_panic(heap, PANIC_NOT_START, large + 4096);
+    EXPECT(seen_report.block == NULL);
+    char *const huge = alloc_of(heap, 3 * MEBIBYTE);
+    alloc_of(heap, 3 * MEBIBYTE);
+    huge_record *const record = heap->huge_list->next;
+    record->size_bytes = SIZE_MAX;
+    report_of_free(heap, huge);
+    EXPECT(seen_report.block == NULL && seen_report.owner_heap == heap);
+    EXPECT_IN_REPORT("look for a wild write");
+    char *const half = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    EXPECT(mprotect(half + 4096, 4096, PROT_NONE) == 0);
+    void *const nexts[] = {(void *)0x4141414141414140, closed, open + 1, half + 4096 - 8};
+    for (size_t index = 0; index < 4; index++) {
+        heap->huge_list->next = nexts[index];
+        report_of_panic(heap, PANIC_NOT_OURS, huge + 8);
+        EXPECT_IN_REPORT("belongs to a mapping that no heap knows");
+    }
+    report_of_panic(heap, PANIC_NOT_OURS, word_at(heap, slot));
+    EXPECT_IN_REPORT("belongs to the allocator's own records\n");
+    report_of_panic(heap, PANIC_NOT_OURS, heap->main_chunk->free_map);
+    EXPECT_IN_REPORT("belongs to the allocator's own records\n");
+}
+
+/* What lies around another heap's block is read with that heap's key; a block that was freed is said to be, whoever gets it. */
+CASE_WITH_GUARDS(reports_know_other_heaps_blocks_as_well) {
+    zmm_heap *const heap = new_heap();
+    zmm_heap *const other = new_heap();
+    char *const block = zmm_heap_alloc(heap, 41);
+    zmm_heap *const complaining[] = {other, NULL};
+    for (size_t index = 0; index < 2; index++) {
+        report_of_panic(complaining[index], PANIC_NOT_OURS, block);
+        EXPECT(seen_report.block == block && seen_report.requested_bytes == (ZMM_TRIMS ? 41 : SIZE_MAX));
+        EXPECT((seen_report.alloc_site != NULL) == ZMM_SITES);
+        EXPECT_IN_REPORT(index == 0 ? "belongs to another heap 0x" : "belongs to a heap 0x");
+        EXPECT_IN_REPORT("free it with the heap that it was allocated from");
+    }
+    report_of_panic(other, PANIC_MIXED, block);
+    EXPECT_IN_REPORT("free it with efree() or zmm_heap_free()");
+    zmm_heap_free(heap, block);
+    report_of_panic(other, PANIC_MIXED, block);
+    EXPECT((seen_report.free_site != NULL) == ZMM_SITES && !seen_report.block_is_live);
+    EXPECT_IN_REPORT("the slot is free: the block was freed before");
+    report_of_free(other, block);
+    EXPECT_IN_REPORT("the slot is free: the block was freed before");
+}
+
 /* Each kind of damage has its hint; the report of a record shows expected and found. */
 CASE_AT_RELEASE(reports_explain_each_kind_of_damage) {
     zmm_heap *const heap = new_heap();
@@ -176,41 +326,51 @@ CASE_AT_RELEASE(reports_explain_each_kind_of_damage) {
     char *const tiny = alloc_of(heap, 8);
     char *const huge = alloc_of(heap, 3 * MEBIBYTE);
     static char elsewhere[64];
-    REPORT_OF(panic(heap, PANIC_OVERRUN, slot));
+    report_of_panic(heap, PANIC_OVERRUN, slot);
     EXPECT_IN_REPORT("more was written than the block was asked for");
-    REPORT_OF(panic(heap, PANIC_FREED_WRITTEN, slot));
+    report_of_panic(heap, PANIC_FREED_WRITTEN, slot);
     EXPECT_IN_REPORT("a pointer was used after its block was freed");
-    REPORT_OF(panic(heap, PANIC_SIZE, slot));
+    report_of_panic(heap, PANIC_SIZE, slot);
     EXPECT_IN_REPORT("the size given to the sized free");
-    REPORT_OF(panic(heap, PANIC_FREE_SLOT, slot));
+    report_of_panic(heap, PANIC_FREE_SLOT, slot);
     EXPECT(seen_report.has_values && !seen_report.block_is_live);
     EXPECT_IN_REPORT("written to after it was freed");
     EXPECT_IN_REPORT("expected:");
-    REPORT_OF(panic(heap, PANIC_FREE_SLOT, tiny));
+    report_of_panic(heap, PANIC_FREE_SLOT, tiny);
     EXPECT(!seen_report.has_values);
-    REPORT_OF(panic(heap, PANIC_FREE_SLOT, elsewhere));
-    REPORT_OF(panic(heap, PANIC_PAGE_MAP, slot));
+    report_of_panic(heap, PANIC_FREE_SLOT, elsewhere);
+    report_of_panic(heap, PANIC_PAGE_MAP, slot);
     EXPECT_IN_REPORT("look for a wild write");
-    REPORT_OF(panic(heap, PANIC_FREE_MAP, slot));
+    report_of_panic(heap, PANIC_FREE_MAP, slot);
     EXPECT_IN_REPORT("look for a wild write");
-    REPORT_OF(panic(heap, PANIC_CHUNK_RECORD, elsewhere));
+    report_of_panic(heap, PANIC_CHUNK_RECORD, elsewhere);
     EXPECT_IN_REPORT("look for a wild write");
-    REPORT_OF(panic(heap, PANIC_HUGE_RECORD, huge));
+    report_of_panic(heap, PANIC_HUGE_RECORD, huge);
     EXPECT_IN_REPORT("look for a wild write");
-    REPORT_OF(panic(heap, PANIC_OVERREAD, slot));
+    report_of_panic(heap, PANIC_OVERREAD, slot);
     EXPECT_IN_REPORT("the length given to strndup");
     REPORT_OF(heap->limit_bytes = 1; zmm_heap_alloc(heap, 5 * MEBIBYTE));
     EXPECT_EQUAL(seen_report.found, 1);
     EXPECT_EQUAL(seen_report.expected, SIZE_MAX >> 1);
-    REPORT_OF(panic(heap, PANIC_CHECK, "RUN-1"));
+    for (panic_reason reason = PANIC_LIST_ASTRAY; reason <= PANIC_LIST_LIVE; reason++) {
+        report_of_panic(heap, reason, slot);
+        EXPECT_IN_REPORT("a link was overwritten");
+    }
+    REPORT_OF(zmm_heap_free_sized(heap, slot, 100));
+    EXPECT_IN_REPORT("expected:  96, found 100\n");
+    REPORT_OF(zmm_heap_realloc2(heap, slot, 500, 200));
+    EXPECT_IN_REPORT("expected:  96, found 200\n");
+    report_of_panic(heap, PANIC_OVERRUN, slot); /* values are not left for the next report */
+    EXPECT(!seen_report.has_values);
+    report_of_panic(heap, PANIC_CHECK, "RUN-1");
     EXPECT_IN_REPORT("RUN-1");
-    REPORT_OF(panic(NULL, PANIC_ASSERTION, "one == two"));
+    report_of_panic(NULL, PANIC_ASSERTION, "one == two");
     EXPECT_IN_REPORT("assertion failed");
     EXPECT_IN_REPORT("one == two");
-    REPORT_OF(panic(NULL, PANIC_NOT_OURS, huge));
+    report_of_panic(NULL, PANIC_NOT_OURS, huge);
     EXPECT(seen_report.block == NULL);
     heap->huge_list->next = heap->huge_list; /* a circle does not hang the report */
-    REPORT_OF(panic(heap, PANIC_NOT_OURS, elsewhere));
+    report_of_panic(heap, PANIC_NOT_OURS, elsewhere);
 }
 
 /* Edition php-8.2 keeps PHP's first line; sites and requested sizes are printed where they are known; a small buffer gets
