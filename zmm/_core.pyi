@@ -17,7 +17,7 @@ EDITIONS: Final[tuple[str, ...]]
 # kind, mapping, page, slot, block bytes, offset bytes
 _RawPlace: TypeAlias = tuple[int, int, int, int, int, int]
 # size, peak, real size, real peak, limit; chunks, their peak, cached; delete boundary and count; average of chunks
-_RawUsage: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int, float]
+_RawUsage: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int, float, int]
 # chunks (mapping, number, free pages, free tail, cached, used map), runs (mapping, page, pages, bin, free slots),
 # free slots (bin, mapping, offset bytes), huge blocks (mapping, size bytes)
 _RawView: TypeAlias = tuple[

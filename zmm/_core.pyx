@@ -69,12 +69,9 @@ cdef extern from "_guard.h":
     ctypedef struct zmm_switches:
         uint32_t level
     ctypedef struct zmm_panic:
-        const char *hint
-        const char *owner
-        const void *block
-        const void *alloc_site
-        const void *free_site
-        const void *access_site
+        const char *hint, *owner
+        const zmm_heap *heap, *owner_heap
+        const void *block, *alloc_site, *free_site, *access_site
         size_t block_bytes, requested_bytes
         c_bool block_is_live, has_values
         int32_t bin_index
@@ -82,7 +79,7 @@ cdef extern from "_guard.h":
         uint64_t expected, found
     ctypedef struct zmm_usage:
         size_t size_bytes, peak_bytes, real_size_bytes, real_peak_bytes, limit_bytes
-        uint32_t chunk_count, chunk_count_peak, cached_chunk_count, delete_boundary, delete_count
+        uint32_t chunk_count, chunk_count_peak, cached_chunk_count, delete_boundary, delete_count, missing_fence_count
         double chunk_count_average
     ctypedef struct zmm_place:
         zmm_place_kind kind
@@ -209,6 +206,8 @@ cdef dict panic_fields(const zmm_panic *report, const char *text):
         "text": text.decode("utf-8", "replace"),
         "hint": report.hint.decode() if report.hint != NULL else "",
         "owner": report.owner.decode() if report.owner != NULL else "",
+        "heap": <size_t>report.heap,
+        "owner_heap": <size_t>report.owner_heap,
         "block": <size_t>report.block,
         "block_bytes": report.block_bytes,
         "requested_bytes": report.requested_bytes if report.requested_bytes != SIZE_MAX else None,
@@ -795,7 +794,7 @@ cdef class Heap:
         """
         Drop every block and start a new request; limit and storage are kept.
 
-        :param report_leaks: level debug writes what was never freed to stderr.
+        :param report_leaks: passed on as PHP would; no level reports leaks.
         :raises BlockExportedError: when a memoryview of a block is alive.
         """
         cdef bint silent = not report_leaks
@@ -813,7 +812,7 @@ cdef class Heap:
 
         While memoryviews of blocks are alive their memory stays, and the last one to go gives it back.
 
-        :param report_leaks: level debug writes what was never freed to stderr.
+        :param report_leaks: passed on as PHP would; no level reports leaks.
         """
         cdef bint silent = not report_leaks
         if self.state == STATE_CLOSED or self.state == STATE_CORRUPTED:
@@ -868,7 +867,7 @@ cdef class Heap:
         return (
             usage.size_bytes, usage.peak_bytes, usage.real_size_bytes, usage.real_peak_bytes, usage.limit_bytes,
             usage.chunk_count, usage.chunk_count_peak, usage.cached_chunk_count,
-            usage.delete_boundary, usage.delete_count, usage.chunk_count_average,
+            usage.delete_boundary, usage.delete_count, usage.chunk_count_average, usage.missing_fence_count,
         )
 
     def _place(self, address, /):

@@ -146,7 +146,8 @@ class HeapCorruptedError(ZmmError):
 
     ``reason`` is the broken invariant's id or the panic's phrase, ``address`` where it was noticed (0: nowhere).  The
     rest is what the report of a panic says, as far as the level knows it: ``text`` (all of it, as printed), ``hint``,
-    ``owner``, ``block`` (its address), ``block_bytes``, ``requested_bytes``, ``block_is_live``, ``bin_index``,
+    ``owner``, ``heap`` and ``owner_heap`` (the C heaps that complains and that owns the address; 0: none), ``block``
+    (its address), ``block_bytes``, ``requested_bytes``, ``block_is_live``, ``bin_index``,
     ``mapping_index``, ``page_index``, ``slot_index``, ``expected``, ``found``, and the return addresses
     ``alloc_site``, ``free_site`` and ``access_site`` (0: not known).
     """
@@ -159,6 +160,8 @@ class HeapCorruptedError(ZmmError):
         self.text: str = known.get("text", "")
         self.hint: str = known.get("hint", "")
         self.owner: str = known.get("owner", "")
+        self.heap: int = known.get("heap", 0)
+        self.owner_heap: int = known.get("owner_heap", 0)
         self.block: int = known.get("block", 0)
         self.block_bytes: int = known.get("block_bytes", 0)
         self.requested_bytes: int | None = known.get("requested_bytes")
@@ -174,5 +177,6 @@ class HeapCorruptedError(ZmmError):
         self.access_site: int = known.get("access_site", 0)
 
     def __str__(self) -> str:
+        first = "zend_mm_heap corrupted" if self.text.startswith("zend_mm_heap") else "zmm: heap corruption"
         at = f" at {self.address:#x}" if self.address else ""
-        return f"zend_mm_heap corrupted: {self.reason}{at}"
+        return f"{first}: {self.reason}{at}"

@@ -23,7 +23,8 @@ class Usage:
     The counters of a heap.
 
     ``size_bytes`` and ``peak_bytes`` are what PHP's ``memory_get_usage()`` and ``memory_get_peak_usage()`` tell,
-    ``real_size_bytes`` and ``real_peak_bytes`` their ``true`` forms.
+    ``real_size_bytes`` and ``real_peak_bytes`` their ``true`` forms.  ``missing_fence_count`` (levels hardened and
+    debug) counts long blocks that should have had an inaccessible page behind them, and got none.
     """
 
     size_bytes: int
@@ -37,6 +38,7 @@ class Usage:
     delete_boundary: int
     delete_count: int
     chunk_count_average: float
+    missing_fence_count: int
 
 
 @dataclass(frozen=True, slots=True)

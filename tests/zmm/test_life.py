@@ -204,7 +204,7 @@ def test_a_panic_is_an_exception_and_the_end_of_the_heap() -> None:
         _ = [heap.alloc(40) for _ in range(3)]
     assert "free" in caught.value.reason
     assert caught.value.address != 0
-    assert str(caught.value) == f"zend_mm_heap corrupted: {caught.value.reason} at {caught.value.address:#x}"
+    assert str(caught.value) == f"zmm: heap corruption: {caught.value.reason} at {caught.value.address:#x}"
     assert heap.closed
     assert kept.closed
     for use in _every_use(heap).values():

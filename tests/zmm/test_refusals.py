@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import pickle
 from collections.abc import Callable
 
 import pytest
 
 import zmm
+from zmm.heap import Edition, Level
 
 
 def test_the_limit_refuses_a_huge_block_with_the_raw_size(zend_heap: zmm.Heap) -> None:
@@ -128,9 +130,28 @@ def test_errors_travel_between_processes(error: zmm.ZmmError) -> None:
 
 def test_damage_without_an_address_names_none() -> None:
     """The address is told where there is one, and is 0 where there is none."""
-    assert str(zmm.HeapCorruptedError("RUN-2", 16)) == "zend_mm_heap corrupted: RUN-2 at 0x10"
-    assert str(zmm.HeapCorruptedError("RUN-2")) == "zend_mm_heap corrupted: RUN-2"
+    assert str(zmm.HeapCorruptedError("RUN-2", 16)) == "zmm: heap corruption: RUN-2 at 0x10"
+    assert str(zmm.HeapCorruptedError("RUN-2")) == "zmm: heap corruption: RUN-2"
     assert zmm.HeapCorruptedError("RUN-2").address == 0
+
+
+@pytest.mark.parametrize(
+    ("level", "edition", "first"),
+    [
+        ("release", "zmm", "zmm: heap corruption"),
+        ("release", "php-8.2", "zend_mm_heap corrupted"),
+        ("fast", "zmm", "zend_mm_heap corrupted"),
+    ],
+)
+def test_damage_is_called_what_the_report_calls_it(level: Level, edition: Edition, first: str) -> None:
+    """PHP's words in its edition, and at the level that has nothing else to say."""
+    heap = zmm.Heap(level=level, edition=edition)
+    block = heap.alloc(40)
+    heap.free(block)
+    ctypes.c_uint64.from_address(block).value = 0x4141414141414141  # the link
+    with pytest.raises(zmm.HeapCorruptedError) as caught:
+        heap.gc()
+    assert str(caught.value).startswith(f"{first}: {caught.value.reason}")
 
 
 def test_every_error_is_a_zmm_error_and_what_python_calls_it() -> None:

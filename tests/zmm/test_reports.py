@@ -44,6 +44,8 @@ def read_report(text: str) -> dict[str, object]:
         "hint": hint[1] if hint else "",
         "owner": owner[1] if owner else "",
         "address": number(r"address:   (\w+)", 0),
+        "heap": number(r"\n  heap:      (\w+)", 0),
+        "owner_heap": number(r", belongs to .*? (0x\w+)\n", 0),
         "block": number(r"block:     (\w+)", 0),
         "block_bytes": number(r"block: .*?, (\d+) bytes", 0),
         "requested_bytes": number(r"\(asked for (\d+)\)", None),
@@ -132,7 +134,7 @@ def test_python_raises_the_same_report_with_all_its_fields(entry: Row, made: Mad
     status, stderr, names, error = made(entry, "python")
     assert (status, stderr, error.pop("type")) == (0, "", "HeapCorruptedError")
     at = f" at {error['address']:#x}" if error["address"] else ""
-    assert error.pop("str") == f"zend_mm_heap corrupted: {entry.phrase}{at}"
+    assert error.pop("str") == f"zmm: heap corruption: {entry.phrase}{at}"
     assert with_names(error["text"], names) == TEXTS[entry.name]
     assert error == read_report(error["text"])
 

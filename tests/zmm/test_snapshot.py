@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
 
 import zmm
+from tests.zmm.faces import ROOT
+
+FENCES_MAX = int(re.search(r"ZMM_FENCES_MAX (\d+)u", (ROOT / "zmm/core/config.h").read_text())[1])  # type: ignore[index]
 
 
 def test_usage_counts_blocks_and_chunks(zend_heap: zmm.Heap) -> None:
@@ -22,8 +26,17 @@ def test_usage_counts_blocks_and_chunks(zend_heap: zmm.Heap) -> None:
     assert (usage.real_size_bytes, usage.real_peak_bytes) == (2_097_152, 2_097_152 + 3_002_368)
     assert (usage.chunk_count, usage.chunk_count_peak, usage.cached_chunk_count) == (1, 1, 0)
     assert usage.chunk_count_average == 1.0
+    assert usage.missing_fence_count == 0
     zend_heap.reset_peak()
     assert zend_heap.usage().peak_bytes == 40
+
+
+def test_usage_counts_fences_that_could_not_be_had() -> None:
+    """Long blocks have an inaccessible page behind them, but for those beyond what the process may have of them."""
+    heap = zmm.Heap(level="hardened")
+    for _ in range(FENCES_MAX + 3):
+        heap.alloc(65 * 4096)
+    assert heap.usage().missing_fence_count == 3
 
 
 def test_gc_gives_back_completely_free_runs(zend_heap: zmm.Heap) -> None:

@@ -33,15 +33,17 @@ def test_a_report_has_all_its_fields() -> None:
     assert (error.block, error.block_bytes, error.requested_bytes, error.bin_index) == (block, 80, 41, 8)
     assert error.block_is_live
     assert error.owner == "this heap"
+    assert error.heap == error.owner_heap > 0
     assert error.expected is not None
     assert error.found == error.expected ^ 1
     assert error.alloc_site > 0
     assert (error.free_site > 0, error.access_site) == (False, 0) or error.access_site == 0
     assert error.hint.startswith("more was written than the block was asked for")
     assert error.text.startswith("zmm: heap corruption: written beyond its end\n  address:   ")
-    assert str(error) == f"zend_mm_heap corrupted: written beyond its end at {block:#x}"
+    assert str(error) == f"zmm: heap corruption: written beyond its end at {block:#x}"
     again = pickle.loads(pickle.dumps(error))
     assert (again.text, again.expected, again.block) == (error.text, error.expected, error.block)
+    assert (again.heap, again.owner_heap) == (error.heap, error.owner_heap)
 
 
 def test_guard_mode_finds_a_write_round_a_block_when_it_is_freed() -> None:
