@@ -5,8 +5,9 @@
  * Serves: _core.pyx.
  * Never:  touches Python objects (it carries one pointer for the storage's methods).
  *
- * One guard belongs to one Python heap. The GIL is held during every call, so one pointer says who is inside; a storage's
- * methods may run other threads and other heaps, and put it aside meanwhile (guard_suspend, guard_resume). */
+ * One guard belongs to one Python heap. Each thread has its own pointer to who is inside: the GIL is held during every call,
+ * but a fault of the machine becomes a panic in whatever thread it happens, and no thread may jump onto another's stack. A
+ * storage's methods may use other heaps, and put the pointer aside meanwhile (guard_suspend, guard_resume). */
 #ifndef ZMM_GUARD_H
 #define ZMM_GUARD_H
 
@@ -35,7 +36,7 @@ typedef struct guard {
     char text[1024];
 } guard;
 
-static guard *guard_inside;
+static _Thread_local guard *guard_inside;
 
 static void guard_panic(zmm_heap *heap, const char *reason, const void *address, void *context) {
     (void)heap, (void)address;

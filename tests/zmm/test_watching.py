@@ -114,3 +114,28 @@ def test_a_use_after_free_ends_the_process_with_a_report() -> None:
     assert re.match(r"zmm: heap corruption: a freed block was read\n  address: ", done.stderr)
     assert "\n  allocated: 0x" in done.stderr
     assert "\n  freed:     0x" in done.stderr
+
+
+def test_a_fault_in_another_thread_does_not_unwind_this_one() -> None:
+    """A thread that has released the GIL faults while this one is inside a call: nobody jumps onto another's stack."""
+    program = (
+        "import ctypes, os, subprocess, threading, zmm\n"
+        "libc = ctypes.CDLL(None)\n"
+        "libc.fdopen.restype = ctypes.c_void_p\n"
+        "heap = zmm.Heap(level='debug', guard='all')\n"
+        "block = heap.alloc(64)\n"
+        "heap.free(block)\n"
+        "busy = zmm.Heap(level='debug', guard='off')\n"
+        "blocks = [busy.alloc(40) for _ in range(20000)]\n"
+        "reading, writing = os.pipe()\n"
+        "stream = ctypes.c_void_p(libc.fdopen(reading, b'r'))\n"
+        "fgets = lambda: libc.fgets(ctypes.c_void_p(block), 64, stream)\n"  # waits without the GIL, then writes
+        "threading.Thread(target=fgets, daemon=True).start()\n"
+        "subprocess.Popen(['sh', '-c', 'sleep 0.3; echo text'], stdout=writing)\n"
+        "while True:\n"
+        "    busy.check()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == -6
+    assert done.stderr.startswith("zmm: heap corruption: a freed block was written to\n  address: ")
+    assert "Traceback" not in done.stderr
