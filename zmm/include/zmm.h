@@ -8,7 +8,7 @@
  *    counts (not with storage handlers).
  *  - A refusal ("no": a limit, the system, an arithmetic overflow) is recorded in the heap and given a voice by the
  *    face that was called: zmm_heap_* returns NULL (or false), zmm_e* bails out (see zmm_set_bailout).
- *  - A panic (corruption found) prints "zend_mm_heap corrupted" on stderr and aborts; see zmm_set_panic_hook.
+ *  - A panic (corruption found) prints a report on stderr and aborts; see zmm_set_panic_hook and zmm_panic_text.
  * Behaviour follows PHP 8.2.32; the knowing differences are listed in DIVERGENCES.md. */
 #ifndef ZMM_H
 #define ZMM_H
@@ -72,7 +72,7 @@ typedef struct zmm_options {
     const zmm_storage_handlers *handlers; /* NULL: memory from the kernel */
     const void *storage_data; /* copied for the handlers when storage_data_bytes > 0, else passed on as it is */
     size_t storage_data_bytes;
-    bool wipes; /* level hardened: freed blocks are zeroed, and writes into them found later (also: ZMM_WIPE=1) */
+    bool wipes; /* levels hardened and debug: freed blocks are zeroed, writes into them found (also: ZMM_WIPE=1) */
     uint32_t guard_every; /* level debug: one block of so many lies on pages of its own; 1: all (also: ZMM_GUARD);
                              never with handlers, which all of a heap's memory comes from */
     uint32_t check_every; /* level debug: the heap is checked at every so-manieth call (also: ZMM_CHECK_EVERY) */
@@ -91,7 +91,8 @@ typedef struct zmm_switches {
 ZMM_API bool zmm_read_switches(zmm_switches *switches, char *text, size_t text_bytes);
 
 /* Ends a request (full = false: every block is dropped, the heap lives on, limit and storage are kept) or the heap
- * itself (full = true: the handle is dead afterwards). `silent` suppresses the leak report of level debug. */
+ * itself (full = true: the handle is dead afterwards). `silent` is zend_mm_shutdown's, and changes nothing: no level
+ * reports leaks. */
 ZMM_API void zmm_heap_shutdown(zmm_heap *heap, bool full, bool silent);
 
 /* ---- blocks of an explicit heap ------------------------------------------------------------------------------- */
@@ -275,10 +276,10 @@ typedef struct zmm_panic {
     const char *hint;    /* what to do about it, or NULL */
     const char *owner;   /* whom the address belongs to: "this heap", "another heap", "libc", "the stack", ... */
     const void *address; /* the address that was passed, or where the damage is */
-    const zmm_heap *heap, *owner_heap;
-    const void *block;      /* start of the block or slot the address lies in, NULL when there is none */
-    size_t block_bytes;     /* its usable size */
-    size_t requested_bytes; /* what was asked for; SIZE_MAX where the level does not keep it */
+    const zmm_heap *heap, *owner_heap; /* who complains and who owns the address; NULL: none, or not known to be one */
+    const void *block;                 /* start of the block or slot the address lies in, NULL when there is none */
+    size_t block_bytes;                /* its usable size */
+    size_t requested_bytes;            /* what was asked for; SIZE_MAX where the level does not keep it */
     bool block_is_live;
     int32_t bin_index; /* -1: not a slot */
     uint32_t mapping_index, page_index, slot_index;
@@ -333,7 +334,7 @@ ZMM_API void zmm_set_kernel(const zmm_kernel *kernel);
 /* ---- one table of everything, for callers that choose the level at run time --------------------------------------- */
 
 typedef struct zmm_api {
-    const char *version, *level; /* "0.1.0", "fast" | "release" | "debug" */
+    const char *version, *level; /* "0.1.0", "fast" | "release" | "hardened" | "debug" */
     zmm_heap *(*heap_startup)(const zmm_options *);
     void (*heap_shutdown)(zmm_heap *, bool, bool);
     void *(*heap_alloc)(zmm_heap *, size_t);
@@ -369,7 +370,7 @@ typedef struct zmm_api {
 } zmm_api;
 
 /* The table of the library's own level. The Python extension links all levels and has one such function for each:
- * zmm_api_fast, zmm_api_release, zmm_api_debug. */
+ * zmm_api_fast, zmm_api_release, zmm_api_hardened, zmm_api_debug. */
 ZMM_API const zmm_api *zmm_get_api(void);
 
 #ifdef __cplusplus
