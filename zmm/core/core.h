@@ -78,8 +78,8 @@ ZMM_INTERNAL chunk_record *ground_chunk_adopt(void *address);
 ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);  /* its memory in the range goes back to the kernel */
 ZMM_INTERNAL bool ground_is_record(const chunk_record *record); /* of a chunk, and right about where both lie? */
 ZMM_INTERNAL bool ground_has_table(const void *address);        /* does it lie in the tables? */
-/* As ground_locate, without the lock: for a panic, which may have come in the middle of anything. */
-ZMM_INTERNAL position ground_locate_quietly(const void *address);
+ZMM_INTERNAL position
+ground_locate_quietly(const void *address); /* without the lock: for panics, which come anywhere */
 /* The position of any address outside the range: a chunk from storage handlers, or POSITION_NONE. */
 ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address);
 
@@ -311,8 +311,7 @@ ZMM_INTERNAL bool huge_is_whole(const zmm_heap *heap, const huge_record *record)
 #if ZMM_TRIMS
 /* As huge_free, but the addresses rest for a while, inaccessible and without memory. */
 ZMM_INTERNAL void huge_free_to_rest(zmm_heap *heap, void *block, size_t requested_bytes);
-/* The resting block in which an address lies, NULL when there is none. */
-ZMM_INTERNAL const huge_rest *huge_find_resting(const zmm_heap *heap, const void *address);
+ZMM_INTERNAL const huge_rest *huge_find_resting(const zmm_heap *heap, const void *address); /* inside too; or NULL */
 ZMM_INTERNAL bool huge_end_rests(zmm_heap *heap); /* true when there was one */
 #endif
 ZMM_INTERNAL void huge_release_all(zmm_heap *heap);
