@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from zmm_fuzz.wire import ROW
 from zmm_model.abstract import AbstractHeap
 from zmm_model.accounting import Accounting
 
-from .conftest import ROW_BYTES, Library, random_bodies
+from .conftest import ROOT, ROW_BYTES, Library, random_bodies
+
+SHADOW = ROOT / "fuzz" / "native" / "harness" / "shadow.c"
 
 
 def test_a_play_makes_the_rows_that_the_exact_model_predicts(heap_library: Library) -> None:
@@ -59,35 +62,6 @@ def test_a_play_ends_with_its_budget(heap_library: Library) -> None:
     assert rows is not None
     assert 3 < len(rows) // ROW_BYTES < len(program.operations)
     assert opinion(text, rows, "zmm") is None
-
-
-def test_what_one_play_leaves_behind_is_found(
-    folder: Path, changed_core: Callable[[str, str, str, str], Path], run: Callable[..., tuple[int, str]]
-) -> None:
-    """A core that never gives a heap's id back: after 65,534 plays there would be none left."""
-    core = changed_core("keeps_ids", "core/request.c", "ground_heap_id_give_back(heap->id);", "(void)heap;")
-    path = build("heap", folder=folder / "keeps_ids", engine="replay", core=core)
-    status, said = run(path, b"\x00\x00\x28\x10\x28")
-
-    assert status != 0
-    assert "zmm-fuzz: RESET-7: step" in said
-
-
-def test_a_core_that_counts_its_heaps_is_found(
-    folder: Path, changed_core: Callable[[str, str, str, str], Path], run: Callable[..., tuple[int, str]]
-) -> None:
-    """State outside of the heap that changes what a later heap does: the second play of the same tape differs."""
-    core = changed_core(
-        "counts_heaps",
-        "core/request.c",
-        "heap->chunk_count_average = 1.0;",
-        "static int heaps; heap->chunk_count_average = ++heaps > 3 ? 2.0 : 1.0;",
-    )
-    path = build("heap", folder=folder / "counts_heaps", engine="replay", core=core)
-    status, said = run(path, b"\x00\x00\x28\x10\x28", ZMM_FUZZ_CHECK_EVERY="1")
-
-    assert status != 0
-    assert "zmm-fuzz: RESET-9: step 0" in said
 
 
 def test_a_play_that_its_budget_ends_is_the_same_again(folder: Path, run: Callable[..., tuple[int, str]]) -> None:
@@ -139,7 +113,7 @@ def damaged(rows: bytes, generator: random.Random) -> bytes:
 
 
 def test_the_shadow_model_and_the_abstract_model_agree(heap_library: Library) -> None:
-    """On true rows and on damaged ones: both accept, or both refuse the same step; mostly by the same rule."""
+    """On true rows and on damaged ones: both accept, or both refuse the same step, mostly by the same rule; by each."""
     generator = random.Random(5)
     refused = same_rule = 0
     rules = set()
@@ -163,4 +137,5 @@ def test_the_shadow_model_and_the_abstract_model_agree(heap_library: Library) ->
 
     assert refused > 1000
     assert same_rule > 0.7 * refused
-    assert len(rules) > 15
+    # A row with one wrong number breaks others before these two: test_rules_of_harness.py plants what breaks them.
+    assert set(re.findall(r'"(ABS-\d+)"', SHADOW.read_text())) - rules == {"ABS-18", "ABS-19"}
