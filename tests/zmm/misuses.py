@@ -122,6 +122,7 @@ def wild_address(misuse: Misuse) -> object:
     return misuse.heap().free(64)
 
 
+@row("not a block of this heap", "release", REFUSES)
 @row("not a block of this heap", "hardened", REFUSES)
 @row("not a block of this heap", "debug", REFUSES)
 def chunk_whose_record_names_no_heap(misuse: Misuse) -> object:

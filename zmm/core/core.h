@@ -75,11 +75,10 @@ ZMM_INTERNAL void ground_heap_id_give_back(uint32_t id);
 ZMM_INTERNAL chunk_record *ground_chunk_take(void);
 ZMM_INTERNAL bool ground_range_is_full(void); /* then chunks are mapped elsewhere and adopted */
 ZMM_INTERNAL chunk_record *ground_chunk_adopt(void *address);
-ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);  /* its memory in the range goes back to the kernel */
-ZMM_INTERNAL bool ground_is_record(const chunk_record *record); /* of a chunk, and right about where both lie? */
-ZMM_INTERNAL bool ground_has_table(const void *address);        /* does it lie in the tables? */
-ZMM_INTERNAL position
-ground_locate_quietly(const void *address); /* without the lock: for panics, which come anywhere */
+ZMM_INTERNAL void ground_chunk_give_back(chunk_record *chunk);    /* its memory in the range goes back to the kernel */
+ZMM_INTERNAL bool ground_is_record(const chunk_record *record);   /* of a chunk, and right about where both lie? */
+ZMM_INTERNAL bool ground_has_table(const void *address);          /* does it lie in the tables? */
+ZMM_INTERNAL position ground_locate_quietly(const void *address); /* without the lock: panics come anywhere */
 /* The position of any address outside the range: a chunk from storage handlers, or POSITION_NONE. */
 ZMM_INTERNAL position ground_locate_foreign(zmm_heap *heap, uintptr_t address);
 
