@@ -81,11 +81,25 @@ def grow(target: str, folder: Path, seconds: float) -> Path:
     return corpus
 
 
+def find_gcovr() -> str:
+    """
+    What counts: gcovr, beside this Python or anywhere else, and gcc.
+
+    Raises:
+        ReachError: one of them is not here.
+    """
+    if shutil.which("gcc") is None:
+        raise ReachError("gcc is not here (Debian: apt-get install gcc)")
+    beside = Path(sys.executable).with_name("gcovr")
+    found = str(beside) if beside.is_file() else shutil.which("gcovr")
+    if found is None:
+        raise ReachError("gcovr is not here (pip install gcovr, or Debian: apt-get install gcovr)")
+    return found
+
+
 def count(folder: Path, corpora: dict[str, Iterable[Path]]) -> list[dict[str, Any]]:
     """Plays corpora on a build that counts lines; returns gcovr's records of the core's files."""
-    for tool, package in (("gcc", "gcc"), ("gcovr", "gcovr")):
-        if shutil.which(tool) is None:
-            raise ReachError(f"{tool} is not here (Debian: apt-get install {package})")
+    gcovr = find_gcovr()
     counted = folder / "counted"
     for stale in counted.rglob("*.gcda") if counted.exists() else ():
         stale.unlink()
@@ -95,7 +109,7 @@ def count(folder: Path, corpora: dict[str, Iterable[Path]]) -> list[dict[str, An
         if done.returncode != 0:
             raise ReachError(f"the corpus of {target} does not play: {done.stderr.strip().splitlines()[-1]}")
     records = folder / "records.json"
-    command = ["gcovr", "--root", str(_TREE), "--filter", "zmm/core/", "--json", str(records), str(counted)]
+    command = [gcovr, "--root", str(_TREE), "--filter", "zmm/core/", "--json", str(records), str(counted)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ReachError(f"gcovr failed: {done.stderr.strip().splitlines()[-1]}")
@@ -163,6 +177,7 @@ def main() -> int:
     parser.add_argument("--show", action="store_true", help="print every line that was not reached")
     options = parser.parse_args()
     try:
+        find_gcovr()  # before the long part
         corpora: dict[str, Iterable[Path]] = {}
         for target in PLAYED:
             assert target in TARGETS
