@@ -33,7 +33,7 @@ def test_a_line_without_a_group_and_a_group_without_a_line_are_said() -> None:
 
 
 def test_what_counts_is_asked_for_before_the_long_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """gcovr lies beside the interpreter, which need not be on the path; without gcc nothing is grown."""
+    """Gcovr lies beside the interpreter, which need not be on the path; without gcc nothing is grown."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["reach", "--seconds", "600", "-o", str(tmp_path / "reach")])
     assert reach.main() == 2
