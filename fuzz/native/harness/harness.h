@@ -34,6 +34,8 @@ extern const struct harness_target harness_target;
 enum {
     TAPE_BYTES_MAX = 1 << 20, /* longer inputs are not played */
     PLAY_STEPS_MAX = 1 << 16, /* and no tape further than this */
+    /* Of each end of a block: what patterns cover, and so what has to be zero where memory counts as new. */
+    PLAY_EDGE_BYTES = 128,
 };
 
 struct play {

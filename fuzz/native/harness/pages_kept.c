@@ -16,7 +16,7 @@
 
 #include "harness.h"
 
-enum { RESERVATIONS_MAX = 64, EDGE_BYTES = 128 };
+enum { RESERVATIONS_MAX = 64 };
 #define SCRATCH_BYTES ((uint64_t)256 << 20)
 
 static struct reservation {
@@ -137,8 +137,8 @@ fill(uint8_t *address, uint64_t size_bytes, uint64_t word) {
 bool pages_lend(void *address, uint64_t size_bytes, bool *warm) {
     *warm = false;
     note_use(address, size_bytes);
-    uint64_t head = size_bytes < EDGE_BYTES ? size_bytes : EDGE_BYTES;
-    uint64_t tail = size_bytes < PAGE_BYTES + EDGE_BYTES ? size_bytes : PAGE_BYTES + EDGE_BYTES;
+    uint64_t head = size_bytes < PLAY_EDGE_BYTES ? size_bytes : PLAY_EDGE_BYTES;
+    uint64_t tail = size_bytes < PAGE_BYTES + PLAY_EDGE_BYTES ? size_bytes : PAGE_BYTES + PLAY_EDGE_BYTES;
     fill(address, head, 0);
     fill((uint8_t *)address + size_bytes - tail, tail, 0);
     /* The core's own tables come here, too, in smaller pieces. */

@@ -22,7 +22,7 @@
 #define WORK_BYTES_MAX ((uint64_t)4 << 20)
 /* And by all plays since memory was last given back: what is resident must not grow for ever. */
 #define RESIDENT_BYTES_MAX ((uint64_t)1 << 30)
-enum { EDGE_BYTES = 128, CHECK_EVERY = 16384 };
+enum { CHECK_EVERY = 16384 };
 /* The heap's own check, and a look at what it leaves behind, cost as much as all the rest. They are made in the first
  * play of a process and in every one that reaches something new, which are those that are kept, and now and then. */
 enum { CLOSE_LOOK_EVERY = 256 };
@@ -131,11 +131,11 @@ static uint64_t work_of(const struct step *step, const struct row *last) {
     case STEP_REQUEST_END:
     case STEP_CHECK:
         return ((uint64_t)last->chunk_count + last->cached_count) * 8192 +
-               (uint64_t)shadow_live_count() * 4 * EDGE_BYTES;
+               (uint64_t)shadow_live_count() * 4 * PLAY_EDGE_BYTES;
     case STEP_GC:
         return (uint64_t)last->chunk_count * 4096;
     default:
-        return (uint64_t)4 * EDGE_BYTES;
+        return (uint64_t)4 * PLAY_EDGE_BYTES;
     }
 }
 
@@ -188,7 +188,7 @@ static size_t perform(struct row *into, size_t step_count, bool quiet) {
         note_middle(step);
         perform_step(step, text, &into[index]);
         if (index == 0) {
-            contents_set_edge(EDGE_BYTES); /* of the blocks to come */
+            contents_set_edge(PLAY_EDGE_BYTES); /* of the blocks to come */
         }
         if (quiet) {
             continue;
