@@ -87,6 +87,6 @@ MACHINE = (
         "zmm_heap_alloc (libzmm.so)",
         "all sizes up to 3072",
         "release:bin_of_size",
-        Change("zmm/core/bin.c", "TIMES2(8), TIMES2(9)", "8, 9, TIMES2(9)"),
+        Change("zmm/core/classes.c", "TIMES2(8), TIMES2(9)", "TIMES1(8), TIMES1(9), TIMES2(9)"),
     ),
 )

@@ -59,12 +59,12 @@ def masks_of_all_lengths(subject: Subject) -> int:
 def words_of_all_runs(subject: Subject) -> int:
     """Every bin and distance, every number of pages, some heaps: packed, and unpacked again."""
     sizes = subject.part("sizes")
-    word = ctypes.c_uint32
-    small = _function(subject, "face_word_small", word, word, word, word)
-    large = _function(subject, "face_word_large", word, word, word)
-    read_bin = _function(subject, "face_word_bin", word, word)
-    read_back = _function(subject, "face_word_back_pages", word, word)
-    read_pages = _function(subject, "face_word_run_pages", word, word)
+    word, part = ctypes.c_uint64, ctypes.c_uint32
+    small = _function(subject, "face_word_small", word, part, part, part)
+    large = _function(subject, "face_word_large", word, part, part)
+    read_bin = _function(subject, "face_word_bin", part, word)
+    read_back = _function(subject, "face_word_back_pages", part, word)
+    read_pages = _function(subject, "face_word_run_pages", part, word)
     count = 0
     for heap in (1, 2, 255, 256, 32768, 65534):
         for index in range(sizes.BIN_COUNT):

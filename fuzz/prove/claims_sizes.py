@@ -175,18 +175,21 @@ def limit_twin(subject: Subject) -> int:
 
 
 def usage_add(subject: Subject) -> int:
-    size, peak, more = anything("size"), anything("peak"), anything("more")
+    """The core keeps size as what lies between it and its peak."""
+    below, peak, more = anything("below the peak"), anything("peak"), anything("more")
+    size = peak - below
     count_in_model = subject.part("supply")._count
-    known = [(size + more <= subject.part("sizes").SIZE_MAX).term]
+    known = [(below <= peak).term, (size + more <= subject.part("sizes").SIZE_MAX).term]
     executor = subject.executor(known)
-    heap = heap_of(subject, executor, size=size, peak=peak)
+    heap = heap_of(subject, executor, below_peak=below, peak=peak)
     count = 0
     for state, _ in ends(executor, "face_usage_add", [heap.base, more]):
 
         def expected(state: Any = state) -> Any:
             model = SimpleNamespace(size=size, peak=peak)
             count_in_model(model, more)
-            return bool(field(subject, state, "size") == model.size) and field(subject, state, "peak") == model.peak
+            peak_after = field(subject, state, "peak")
+            return bool(peak_after - field(subject, state, "below_peak") == model.size) and peak_after == model.peak
 
         count += agrees(executor, expected, "size or peak differs")
     return count

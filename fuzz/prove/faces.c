@@ -154,7 +154,7 @@ FACE bool face_link_is_whole(const void *slot, size_t slot_bytes) {
 
 #define DATUM __attribute__((used, visibility("default")))
 #define PLACE(name, type, field) DATUM const size_t name = offsetof(type, field)
-PLACE(place_heap_size, zmm_heap, size_bytes);
+PLACE(place_heap_below_peak, zmm_heap, below_peak_bytes);
 PLACE(place_heap_peak, zmm_heap, peak_bytes);
 PLACE(place_heap_small_words, zmm_heap, small_words);
 PLACE(place_heap_link_key, zmm_heap, link_key);

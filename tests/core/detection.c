@@ -120,8 +120,8 @@ static uint32_t regions_of_link(region *regions) {
     return 2;
 }
 static void notice_alloc(void) {
-    (void)small_alloc(bench.heap, bench.bin_index);
-    (void)small_alloc(bench.heap, bench.bin_index);
+    (void)small_alloc(bench.heap, bench.slot_bytes);
+    (void)small_alloc(bench.heap, bench.slot_bytes);
 }
 static uint32_t regions_of_page_word(region *regions) {
     regions[0] = (region){(char *)bench.word, sizeof(*bench.word)};
@@ -166,7 +166,7 @@ static const defence defences[] = {
     {"link of a free slot", 8, prepare_free, regions_of_link, notice_alloc},
 #endif
     {"behind a run's slots", 8, prepare_nothing, regions_of_rest, notice_gc},
-    {"page word", 2, prepare_nothing, regions_of_page_word, notice_free},
+    {"page word", 3, prepare_nothing, regions_of_page_word, notice_free},
 };
 
 /* ---- the corruptions -------------------------------------------------------------------------------------------------------- */

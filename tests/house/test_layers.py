@@ -38,9 +38,12 @@ def unity_files(root: Path) -> list[str]:
 
 
 def sections(root: Path) -> list[Section]:
-    """The sections of core.h in their order."""
+    """The sections of core.h in their order, with what they include."""
     title = re.compile(r"^/\* ---- (\w+)(\.c| \(inline\)).*$", re.MULTILINE)
-    text = (root / "zmm" / "core" / "core.h").read_text()
+    core = root / "zmm" / "core"
+    text = (core / "core.h").read_text()
+    text = text[text.index("/* ---- ") :]
+    text = re.sub(r'^#include "(\w+\.h)".*$', lambda one: (core / one[1]).read_text(), text, flags=re.MULTILINE)
     found = list(title.finditer(text))
     ends = [*(one.start() for one in found[1:]), len(text)]
     return [Section(one[1], one[2] == ".c", text[one.end() : end]) for one, end in zip(found, ends, strict=True)]

@@ -201,7 +201,7 @@ def length_of_a_run_written_to(misuse: Misuse) -> object:
     heap = misuse.heap()
     block = heap.alloc(8192)
     misuse.name(block=block)
-    ctypes.c_uint32.from_address(heap.meta("page_word", block)).value ^= 0x3FF
+    ctypes.c_uint64.from_address(heap.meta("page_word", block)).value ^= 0x3FF
     return heap.free(block)
 
 

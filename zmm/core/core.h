@@ -9,6 +9,9 @@
 #include "layout.h"
 #include "lock.h"
 
+/* ---- classes.c: the thirty size classes ---------------------------------------------------------------------------------- */
+#include "classes.h" /* which one serves a size */
+
 /* ---- panic.c: the one way to die of corruption ------------------------------------------------------------------ */
 #include "panic.h" /* the reasons */
 /* `address` is what the caller passed, or where the damage is (PANIC_CHECK, PANIC_ASSERTION: a text). */
@@ -137,16 +140,24 @@ ZMM_INTERNAL zmm_heap *owners_find(const void *block);         /* NULL: nobody h
 ZMM_INTERNAL zmm_heap *owners_find_quietly(const void *block); /* without the lock, as ground_locate_quietly */
 
 /* ---- usage (inline): bytes asked, bytes mapped, peaks; "may n more be mapped?" -------------------------------------- */
+static inline size_t usage_size(const zmm_heap *heap) {
+    return heap->peak_bytes - heap->below_peak_bytes;
+}
 static inline void usage_add(zmm_heap *heap, size_t bytes) {
-    const size_t size_bytes = heap->size_bytes + bytes;
-    heap->size_bytes = size_bytes;
-    if (ZMM_UNLIKELY(heap->peak_bytes < size_bytes)) {
-        heap->peak_bytes = size_bytes;
+    if (ZMM_UNLIKELY(__builtin_sub_overflow(heap->below_peak_bytes, bytes, &heap->below_peak_bytes))) {
+        heap->peak_bytes -= heap->below_peak_bytes; /* less than nothing: a new peak */
+        heap->below_peak_bytes = 0;
     }
 }
 static inline void usage_subtract(zmm_heap *heap, size_t bytes) {
-    zmm_assert(heap->size_bytes >= bytes);
-    heap->size_bytes -= bytes;
+    zmm_assert(usage_size(heap) >= bytes);
+    heap->below_peak_bytes += bytes;
+}
+/* Another peak, or the size where that is higher. */
+static inline void usage_set_peak(zmm_heap *heap, size_t peak_bytes) {
+    const size_t size_bytes = usage_size(heap);
+    heap->peak_bytes = peak_bytes < size_bytes ? size_bytes : peak_bytes;
+    heap->below_peak_bytes = heap->peak_bytes - size_bytes;
 }
 static inline void usage_map(zmm_heap *heap, size_t bytes) {
     heap->real_size_bytes += bytes;
@@ -213,26 +224,7 @@ static inline void trim_arm_own(const zmm_heap *heap, void *block, size_t inner_
 #endif
 }
 
-/* ---- bin.c: size classes; carving a run into slots ------------------------------------------------------------------- */
-/* And trim_bins, which trim.h declares because its inline functions read it. */
-#ifdef ZMM_SEPARATE
-extern ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT];
-extern ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT];
-extern ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT];
-extern ZMM_INTERNAL const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
-extern ZMM_INTERNAL const uint32_t bin_wipe[ZMM_BIN_COUNT];
-#else
-static const uint16_t bin_bytes[ZMM_BIN_COUNT];
-static const uint16_t bin_elements[ZMM_BIN_COUNT];
-static const uint8_t bin_pages[ZMM_BIN_COUNT];
-static const uint8_t bin_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
-static const uint32_t bin_wipe[ZMM_BIN_COUNT];
-#endif
-/* One load of bin_wipe finds two numbers: the slot's bytes, and from this bit on where small_push wipes 16 of them. */
-#define BIN_WIPE_SHIFT 16
-static inline uint32_t bin_of_size(size_t size_bytes) {
-    return bin_by_eighth[(size_bytes + 7) / 8];
-}
+/* ---- bin.c: carving a run into slots ---------------------------------------------------------------------------------- */
 ZMM_INTERNAL void *bin_carve(zmm_heap *heap, uint32_t bin_index, chunk_record *chunk, uint32_t page_index);
 /* Panics when somebody wrote behind the last slot of a run (level release and above). */
 ZMM_INTERNAL void bin_verify_rest(zmm_heap *heap, uint32_t bin_index, const char *run);
@@ -247,57 +239,9 @@ ZMM_INTERNAL uint32_t supply_run(zmm_heap *heap, uint32_t run_pages, chunk_recor
 ZMM_INTERNAL bool supply_may_map_huge(zmm_heap *heap, size_t bytes);
 
 /* ---- small.c, and inline the fast path of slots ------------------------------------------------------------------------ */
-ZMM_INTERNAL ZMM_COLD void *small_alloc_slow(zmm_heap *heap, uint32_t bin_index); /* the list is empty, or tiny */
-/* A slot that is tiny, lies outside the reserved range, or should not be where it is: the slow twin of the fast path, which
- * comes here with whatever looks odd; panics when the list leads nowhere or the slot was written to. */
-ZMM_INTERNAL ZMM_COLD void *small_alloc_odd(zmm_heap *heap, uint32_t bin_index);
-ZMM_INTERNAL void small_free_at(zmm_heap *heap, void *slot, position at); /* a slot of any kind */
-
-static inline void *small_alloc(zmm_heap *heap, uint32_t bin_index) {
-    void *const slot = heap->free_slot[bin_index];
-    if (ZMM_UNLIKELY(slot == NULL)) {
-        return small_alloc_slow(heap, bin_index);
-    }
-#if ZMM_LIVE_BITS
-    const uint64_t granule = ground_granule(slot);
-    if (ZMM_UNLIKELY(!heap_has_granule(heap, granule))) {
-        return small_alloc_odd(heap, bin_index);
-    }
-#endif
-    const uint64_t link = ANNOTATE_PEEK((const uint64_t *)slot);
-#if ZMM_LIVE_BITS
-    if (ZMM_UNLIKELY(link_seal(slot, link) != ANNOTATE_PEEK(link_twin(slot, bin_bytes[bin_index]))) ||
-        ZMM_UNLIKELY(live_exchange(live_word_of_address(slot), granule, true))) {
-        return small_alloc_odd(heap, bin_index);
-    }
-#endif
-    heap->free_slot[bin_index] = (void *)(uintptr_t)link_mask(heap, link);
-    usage_add(heap, bin_bytes[bin_index]);
-    return slot;
-}
-/* The rest of freeing a slot, once it is known to be live. */
-static inline void small_push(zmm_heap *heap, void *slot, uint32_t bin_index, bool is_tiny) {
-    void **const head = is_tiny ? &heap->free_tiny : &heap->free_slot[bin_index];
-#if ZMM_SEALED_LINKS && !ZMM_TRIMS
-    /* A freed slot's first 32 bytes are wiped, where a stale pointer would look first and the next owner of the slot may
-     * forget to write: two stores of 16 bytes, which overlap in slots that are too short for both. The second carries the
-     * link. (With trims more is wiped, and it is done when the slot begins to wait.) What this costs is stores: a pair is
-     * limited by them before it is by instructions. */
-    const uint32_t wipe = bin_wipe[bin_index];
-    const size_t slot_bytes = wipe & ((1u << BIN_WIPE_SHIFT) - 1);
-    usage_subtract(heap, slot_bytes);
-    if (!is_tiny) {
-        ANNOTATE_ZERO((char *)slot + (wipe >> BIN_WIPE_SHIFT), LINK_WIPED_BYTES);
-        link_set_wiped(heap, slot, slot_bytes, *head);
-    } else {
-        link_set(heap, slot, slot_bytes, *head);
-    }
-#else
-    usage_subtract(heap, bin_bytes[bin_index]);
-    link_set(heap, slot, bin_bytes[bin_index], *head);
-#endif
-    *head = slot;
-}
+ZMM_INTERNAL ZMM_COLD void *small_alloc_slow(zmm_heap *heap, uint32_t bin_index); /* whatever the fast path declined */
+ZMM_INTERNAL void small_free_at(zmm_heap *heap, void *slot, position at);         /* a slot of any kind */
+#include "small.h"
 
 /* ---- huge.c: blocks with a mapping of their own, and the list of them -------------------------------------------------- */
 ZMM_INTERNAL void *huge_alloc(zmm_heap *heap, size_t size_bytes);
@@ -342,25 +286,14 @@ ZMM_INTERNAL void heap_free_beyond_fast(void *block, zmm_heap *heap);
 ZMM_INTERNAL void heap_free_large(zmm_heap *heap, const block_look *look);
 
 static inline void *heap_alloc(zmm_heap *heap, size_t size_bytes) {
-    return ZMM_LIKELY(size_bytes <= ZMM_SMALL_BYTES_MAX) ? small_alloc(heap, bin_of_size(size_bytes))
+    return ZMM_LIKELY(size_bytes <= ZMM_SMALL_BYTES_MAX) ? small_alloc(heap, size_bytes)
                                                          : heap_alloc_beyond_small(heap, size_bytes);
 }
 /* Whatever is no live slot in the range, a slot freed twice among them, is sorted out beyond. */
 static inline void heap_free(zmm_heap *heap, void *block) {
-    const uint64_t granule = ground_granule(block);
-    if (ZMM_LIKELY(heap_has_granule(heap, granule))) {
-        const page_word word = *page_word_of_address(block);
-        const uint32_t bin_index = page_word_bin(word);
-        if (ZMM_LIKELY(((word ^ heap->small_words[bin_index]) & ~PAGE_WORD_BACK_MASK) == 0)
-#if ZMM_LIVE_BITS
-            && ZMM_LIKELY(live_exchange(live_word_of_address(block), granule, false))
-#endif
-        ) {
-            small_push(heap, block, bin_index, false);
-            return;
-        }
+    if (ZMM_UNLIKELY(!small_free(heap, block))) {
+        heap_free_beyond_fast(block, heap);
     }
-    heap_free_beyond_fast(block, heap);
 }
 
 /* Whoever wants more copied (erealloc2) than the block holds is wrong about the block. ZendMM, and edition php-8.2 with it,

@@ -53,10 +53,14 @@ static uint32_t ground_slots(uint32_t range_chunks) {
  * which every program uses. */
 #define GROUND_LIVE_SKEW_BYTES ((size_t)0xf0000)
 
+/* A load of a page's word shall not have its place in the page in common with the stores into the page's first slot: a
+ * processor that compares no more at first takes the one for the other. */
+#define GROUND_WORDS_SKEW_BYTES ((size_t)512)
+
 static bool ground_reserve(uint32_t range_chunks) {
     const uint32_t slots = ground_slots(range_chunks);
     const size_t range_bytes = (size_t)range_chunks << ZMM_CHUNK_SHIFT;
-    const size_t words_bytes = ground_words_bytes(slots);
+    const size_t words_bytes = ground_words_bytes(slots) + ZMM_PAGE_BYTES;
     const size_t live_bytes = ZMM_LIVE_BITS ? GROUND_LIVE_SKEW_BYTES + ground_live_bytes(slots) : 0;
     char *range = kernel()->reserve(range_bytes + words_bytes + live_bytes + ground_records_bytes(slots));
     if (range == NULL) {
@@ -64,7 +68,7 @@ static bool ground_reserve(uint32_t range_chunks) {
     }
     char *tables = range + range_bytes;
     ground.base = (uintptr_t)range;
-    ground.words = (page_word *)(void *)tables;
+    ground.words = (page_word *)(void *)(tables + GROUND_WORDS_SKEW_BYTES);
     ground.live = ZMM_LIVE_BITS ? (uint64_t *)(void *)(tables + words_bytes + GROUND_LIVE_SKEW_BYTES) : NULL;
     ground.records = (chunk_record *)(void *)(tables + words_bytes + live_bytes);
     ground.words_by_address = (uintptr_t)ground.words - (ground.base >> ZMM_PAGE_SHIFT) * sizeof(page_word);
@@ -93,9 +97,10 @@ static bool ground_commit_group(ground_zone *zone) {
     const uint32_t slot = zone->committed_slot;
     const uint32_t count = ZMM_RECORD_GROUP_CHUNKS;
     const zmm_kernel *const os = kernel();
-    char *words = (char *)&ground.words[(size_t)slot * ZMM_CHUNK_PAGES];
+    /* Whole pages, so that two groups share one. */
+    char *words = (char *)&ground.words[(size_t)slot * ZMM_CHUNK_PAGES] - GROUND_WORDS_SKEW_BYTES;
     if (!os->commit(&ground.records[slot], ground_records_bytes(count), 0) ||
-        !os->commit(words, ground_words_bytes(count), 0)) {
+        !os->commit(words, ground_words_bytes(count) + ZMM_PAGE_BYTES, 0)) {
         return false;
     }
 #if ZMM_LIVE_BITS

@@ -84,7 +84,7 @@ static bool huge_acquire(zmm_heap *heap, huge_record *record, size_t size_bytes,
         return false;
     }
     record->mapping_index = heap->mapping_count++;
-    record->node = small_alloc(heap, bin_of_size(ZMM_HUGE_NODE_BYTES));
+    record->node = small_alloc(heap, ZMM_HUGE_NODE_BYTES);
     if (record->node == NULL) {
         /* Edition php-8.2 leaves the mapping behind, as PHP does when it bails out here. Not where blocks have trims:
          * there the request is made once more, after quarantine was emptied, and may well succeed. */

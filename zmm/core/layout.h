@@ -10,29 +10,34 @@
 #ifndef ZMM_LAYOUT_H
 #define ZMM_LAYOUT_H
 
-#include "config.h"
+#include "classes.h"
 
 /* ---- the page word ------------------------------------------------------------------------------------------------
  *   bits  0..9   large: number of pages; small: the bin, in the low byte alone
- *   bit   8      small: bin 0 at levels that seal links (a slot of 8 bytes has no second word: small_free)
+ *   bit   8      small: bin 0 at levels that seal links (a slot of 8 bytes has no second word: small_take)
  *   bit   10     large run, first page
  *   bit   11     small run, any page
  *   bits 12..15  small: distance back to the run's first page
- *   bits 16..31  id of the heap, never 0; at levels that seal, mixed with a secret of the process and the low bits, so that
+ *   bits 16..31  small: bytes of a slot
+ *   bits 32..39  small: where the second half of what is wiped in a freed slot begins
+ *   bits 40..63  id of the heap, never 0; at levels that seal, mixed with a secret of the process and the low bits, so that
  *                a word that says another bin or another length than it was given is no word of this heap
- * 0 is a free page or a later page of a large run (the free map tells which). */
-typedef uint32_t page_word;
+ * 0 is a free page or a later page of a large run (the free map tells which). That a word tells a slot's length, which its
+ * bin tells too, spares the fast path a load that has to wait for another. */
+typedef uint64_t page_word;
 
 #define PAGE_WORD_TINY ((page_word)1 << 8)
 #define PAGE_WORD_LARGE ((page_word)1 << 10)
 #define PAGE_WORD_SMALL ((page_word)1 << 11)
-#define PAGE_WORD_HEAP_SHIFT 16
+#define PAGE_WORD_BYTES_SHIFT 16
+#define PAGE_WORD_WIPE_SHIFT 32
+#define PAGE_WORD_HEAP_SHIFT 40
 #define PAGE_WORD_BACK_MASK ((page_word)0xf000u)
 /* A large run in quarantine: its word says so in the bits that only small ones use. */
 #define PAGE_WORD_WAITING PAGE_WORD_BACK_MASK
 /* In small_words for what is no bin of the fast path: a page word that says so finds another low byte here than its own,
  * whatever was written to it, because the low byte of this one is a bin of the fast path at every level. */
-#define PAGE_WORD_NONE ((page_word)0xffffff01u)
+#define PAGE_WORD_NONE (~(page_word)0xfe)
 
 #ifdef ZMM_SEPARATE
 extern ZMM_INTERNAL uint64_t page_word_secret;
@@ -41,7 +46,7 @@ static uint64_t page_word_secret; /* 0 at level fast */
 #endif
 
 static inline page_word page_word_seal(uint32_t heap_id, page_word low) {
-    const uint32_t cookie = (uint32_t)(((low + 1) * page_word_secret) >> 48);
+    const page_word cookie = ((low + 1) * page_word_secret) >> PAGE_WORD_HEAP_SHIFT;
     return (heap_id ^ cookie) << PAGE_WORD_HEAP_SHIFT | low;
 }
 static inline page_word page_word_large(uint32_t heap_id, uint32_t run_pages) {
@@ -49,16 +54,30 @@ static inline page_word page_word_large(uint32_t heap_id, uint32_t run_pages) {
 }
 static inline page_word page_word_small(uint32_t heap_id, uint32_t bin_index, uint32_t back_pages) {
     const page_word tiny = ZMM_SEALED_LINKS && bin_index == 0 ? PAGE_WORD_TINY : 0;
-    return page_word_seal(heap_id, PAGE_WORD_SMALL | tiny | bin_index) | back_pages << 12;
+    const page_word slot = (page_word)bin_bytes[bin_index] << PAGE_WORD_BYTES_SHIFT | (page_word)bin_wipe[bin_index]
+                                                                                          << PAGE_WORD_WIPE_SHIFT;
+    return page_word_seal(heap_id, PAGE_WORD_SMALL | tiny | slot | bin_index) | (page_word)back_pages << 12;
 }
 static inline uint32_t page_word_run_pages(page_word word) {
-    return word & 0x3ff;
+    return (uint32_t)word & 0x3ff;
 }
 static inline uint32_t page_word_bin(page_word word) {
-    return word & 0xff;
+    return (uint32_t)word & 0xff;
 }
 static inline uint32_t page_word_back_pages(page_word word) {
-    return (word >> 12) & 0xf;
+    return (uint32_t)(word >> 12) & 0xf;
+}
+/* The same and more of a word in its table, each by a load of its own: none of them waits for a shift. */
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the low byte comes first");
+static inline uint32_t page_word_bin_at(const page_word *word) {
+    return *(const uint8_t *)word;
+}
+static inline size_t page_word_slot_bytes_at(const page_word *word) {
+    typedef uint16_t half __attribute__((may_alias));
+    return ((const half *)word)[PAGE_WORD_BYTES_SHIFT / 16];
+}
+static inline size_t page_word_wipe_bytes_at(const page_word *word) {
+    return ((const uint8_t *)word)[PAGE_WORD_WIPE_SHIFT / 8];
 }
 
 /* ---- the chunk's record ---------------------------------------------------------------------------------------- */
@@ -135,15 +154,17 @@ typedef struct guard_page {
 struct zmm_heap {
     /* What every small call touches comes first; the lists at once, so that a bin's head needs no offset. */
     void *free_slot[ZMM_BIN_COUNT];
-    size_t size_bytes; /* sum of the blocks handed out */
+    /* The sum of the blocks handed out is the highest it has been less this: one subtraction keeps both, and its borrow
+     * tells of a new peak. */
+    size_t below_peak_bytes;
     size_t peak_bytes;
-    uint32_t id;
     /* By a page word's low byte: what the word must be, but for its distance back. Slots of the fast path only: tiny
      * ones, and everything that is no bin, have PAGE_WORD_NONE. */
     page_word small_words[256];
     /* ground.range_granules when this heap last got a chunk, so all of its chunks in the range are below it. A copy of its
      * own: no other thread writes it, so one instruction may read and compare it. */
     size_t range_granules;
+    uint32_t id;
     size_t trim_bytes_end; /* levels with trims: requests below this are slots; 0 in the heap that stands for "none" */
     uint64_t link_key;     /* masks the links of free slots; new with each request */
     void *free_tiny;       /* the head of bin 0 where links are sealed; then free_slot[0] stays NULL */

@@ -72,16 +72,21 @@ static inline void link_set(const zmm_heap *heap, void *slot, size_t slot_bytes,
 #endif
 }
 #if ZMM_SEALED_LINKS
-/* The same, and the slot's second word is wiped with the store of the first. */
+/* The same, and the slot's first 32 bytes are wiped, where a stale pointer would look first and the next owner of the slot
+ * may forget to write: 16 bytes from `wipe_bytes` on and the second word. In slots that are too short for all of it the
+ * stores overlap, so the twin comes last. (With trims more is wiped, and it is done when the slot begins to wait.) */
 #define LINK_WIPED_BYTES ((size_t)16)
-static inline void link_set_wiped(const zmm_heap *heap, void *slot, size_t slot_bytes, const void *next) {
+static inline void link_set_wiped(const zmm_heap *heap, void *slot, size_t slot_bytes, size_t wipe_bytes,
+                                  const void *next) {
     const uint64_t word = link_mask(heap, (uintptr_t)next);
+    ANNOTATE_ZERO((char *)slot + wipe_bytes, LINK_WIPED_BYTES);
 #if ZMM_ANNOTATES
-    ANNOTATE_ZERO(slot, LINK_WIPED_BYTES);
     ANNOTATE_POKE((uint64_t *)slot, word);
+    ANNOTATE_POKE((uint64_t *)slot + 1, 0);
 #else
-    typedef uint64_t pair __attribute__((vector_size(16), aligned(8), may_alias));
-    *(pair *)slot = (pair){word, 0};
+    /* A store each: the next call loads the first word, and would wait long for half of a vector. */
+    *(volatile uint64_t *)slot = word;
+    *((volatile uint64_t *)slot + 1) = 0;
 #endif
     ANNOTATE_POKE(link_twin(slot, slot_bytes), link_seal(slot, word));
 }

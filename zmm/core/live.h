@@ -13,22 +13,28 @@ static inline uint64_t live_mask(position at) {
 static inline bool live_test(position at) {
     return (*live_word(at) & live_mask(at)) != 0;
 }
-/* Sets or clears the bit of granule % 64 and tells what it was. Compilers do not find the instruction by themselves. */
-static inline bool live_exchange(uint64_t *word, uint64_t granule, bool value) {
+/* Sets or clears the bit of granule % 64 in a copy of a word and tells what it was. Compilers do not find the instruction by
+ * themselves. */
+static inline bool live_turn(uint64_t *bits, uint64_t granule, bool value) {
     bool before;
 #if defined(__x86_64__) && defined(__GCC_ASM_FLAG_OUTPUTS__)
-    uint64_t bits = *word;
     if (value) {
-        __asm__("btsq %2, %0" : "+r"(bits), "=@ccc"(before) : "r"(granule));
+        __asm__("btsq %2, %0" : "+r"(*bits), "=@ccc"(before) : "r"(granule));
     } else {
-        __asm__("btrq %2, %0" : "+r"(bits), "=@ccc"(before) : "r"(granule));
+        __asm__("btrq %2, %0" : "+r"(*bits), "=@ccc"(before) : "r"(granule));
     }
-    *word = bits;
 #else
     const uint64_t mask = (uint64_t)1 << (granule % 64);
-    before = (*word & mask) != 0;
-    *word = value ? *word | mask : *word & ~mask;
+    before = (*bits & mask) != 0;
+    *bits = value ? *bits | mask : *bits & ~mask;
 #endif
+    return before;
+}
+/* The same in the word itself. */
+static inline bool live_exchange(uint64_t *word, uint64_t granule, bool value) {
+    uint64_t bits = *word;
+    const bool before = live_turn(&bits, granule, value);
+    *word = bits;
     return before;
 }
 /* For an address in the range. The range is aligned, so the address's own granule has the right place in its word. */

@@ -76,7 +76,7 @@ static void quarantine_let_slots_go(zmm_heap *heap, uint32_t bin_index, uint32_t
     while (quarantine_count(heap, bin_index) > kept_count) {
         void *const slot = quarantine_pop(heap, bin_index);
         quarantine_verify_slot(heap, slot, bin_index, 0);
-        small_push(heap, slot, bin_index, false);
+        small_push(heap, slot, bin_index, false, bin_bytes[bin_index], 0);
     }
 }
 

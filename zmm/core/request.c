@@ -306,7 +306,7 @@ ZMM_INTERNAL void request_end(zmm_heap *heap) {
     memset(heap->free_slot, 0, sizeof(heap->free_slot));
     heap->free_tiny = NULL;
     request_new_key(heap);
-    heap->size_bytes = heap->peak_bytes = heap->drift_bytes = 0;
+    heap->below_peak_bytes = heap->peak_bytes = heap->drift_bytes = 0;
     heap->real_size_bytes = heap->real_peak_bytes = ((size_t)heap->cached_count + 1) * ZMM_CHUNK_BYTES;
     heap->chunk_count = heap->chunk_count_peak = 1;
     heap->delete_boundary = heap->delete_count = 0;

@@ -95,7 +95,7 @@ static void *resize_move(zmm_heap *heap, void *block, size_t old_bytes, size_t s
     memcpy(moved, block, resize_min(resize_min(old_bytes, size_bytes), copy_bytes));
     ANNOTATE_CLOSE(block, old_bytes);
     heap_free(heap, block);
-    heap->peak_bytes = peak_bytes < heap->size_bytes ? heap->size_bytes : peak_bytes;
+    usage_set_peak(heap, peak_bytes);
     return moved;
 }
 
@@ -119,7 +119,7 @@ static void resize_verify_neighbour(zmm_heap *heap, const char *block, const blo
 /* Into a smaller bin: here ZendMM lets the peak of both blocks stand. */
 static void *resize_to_smaller_bin(zmm_heap *heap, void *block, size_t old_bytes, size_t size_bytes,
                                    size_t copy_bytes) {
-    void *const moved = small_alloc(heap, bin_of_size(size_bytes));
+    void *const moved = small_alloc(heap, size_bytes);
     if (moved != NULL) {
         ANNOTATE_OPEN(moved, size_bytes);
         memcpy(moved, block, resize_min(size_bytes, copy_bytes));

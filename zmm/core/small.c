@@ -4,7 +4,9 @@
  * Serves:  the fast path (inline in core.h), huge, heap. */
 #include "core.h"
 
-ZMM_INTERNAL ZMM_COLD void *small_alloc_odd(zmm_heap *heap, uint32_t bin_index) {
+/* The first of a list whose slots are tiny, lie outside the reserved range, or should not be where they are; panics when the
+ * list leads nowhere or the slot was written to. */
+static void *small_alloc_odd(zmm_heap *heap, uint32_t bin_index) {
     void **const head = bin_head(heap, bin_index);
     void *const slot = *head;
     const position at = ground_locate(heap, slot);
@@ -22,7 +24,7 @@ ZMM_INTERNAL ZMM_COLD void *small_alloc_odd(zmm_heap *heap, uint32_t bin_index) 
 }
 
 ZMM_INTERNAL ZMM_COLD void *small_alloc_slow(zmm_heap *heap, uint32_t bin_index) {
-    if (bin_is_tiny(bin_index) && heap->free_tiny != NULL) {
+    if (*bin_head(heap, bin_index) != NULL) {
         return small_alloc_odd(heap, bin_index);
     }
     const size_t slot_bytes = bin_bytes[bin_index];
@@ -60,5 +62,5 @@ ZMM_INTERNAL void small_free_at(zmm_heap *heap, void *slot, position at) {
         trim_mark_free(heap, slot, bin_index, bin_bytes[bin_index]);
     }
 #endif
-    small_push(heap, slot, bin_index, bin_is_tiny(bin_index));
+    small_push(heap, slot, bin_index, bin_is_tiny(bin_index), bin_bytes[bin_index], bin_wipe[bin_index]);
 }

@@ -103,7 +103,7 @@ ZMM_INTERNAL inline void *trim_alloc_waiting(zmm_heap *heap, size_t size_bytes) 
 
 static void *trim_alloc_listed(zmm_heap *heap, size_t inner_bytes, size_t size_bytes) {
     const uint32_t bin_index = bin_of_size(inner_bytes);
-    void *const slot = small_alloc(heap, bin_index);
+    void *const slot = small_alloc(heap, inner_bytes);
     if (slot == NULL) {
         return NULL;
     }
@@ -192,11 +192,11 @@ ZMM_INTERNAL void trim_free(zmm_heap *heap, void *block) {
     const uint64_t granule = ground_granule(block);
     if (ZMM_LIKELY(heap_has_granule(heap, granule))) {
         const page_word *const page = page_word_of_address(block);
-        const uint32_t bin_index = *(const uint8_t *)page;
+        const uint32_t bin_index = page_word_bin_at(page);
         /* The bit first: what is no slot has no state word, and looking for one may lead off the chunk. */
         if (ZMM_LIKELY(((*page ^ heap->small_words[bin_index]) & ~PAGE_WORD_BACK_MASK) == 0) &&
             ZMM_LIKELY(live_exchange(live_word_of_address(block), granule, false))) {
-            const size_t slot_bytes = trim_bins[bin_index].slot_bytes;
+            const size_t slot_bytes = page_word_slot_bytes_at(page);
             const uint64_t word = ANNOTATE_PEEK(trim_word(block, slot_bytes));
             const uint64_t requested_bytes = trim_open(trim_mix(heap, block), word);
             const size_t end_bytes = slot_bytes - TRIM_TAIL_BYTES;

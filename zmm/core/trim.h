@@ -79,16 +79,6 @@ static inline const void **trim_sites(const void *block, size_t inner_bytes) {
 
 /* Four stores of two words each serve every bin: where there are fewer bytes they overlap. */
 typedef uint64_t trim_pair __attribute__((vector_size(16), aligned(8), may_alias));
-typedef struct trim_bin {
-    uint16_t slot_bytes;
-    uint8_t second, third, fourth; /* offsets of the pairs; the first is at 0 */
-    uint8_t unused[3];
-} trim_bin;
-#ifdef ZMM_SEPARATE
-extern ZMM_INTERNAL const trim_bin trim_bins[ZMM_BIN_COUNT];
-#else
-static const trim_bin trim_bins[ZMM_BIN_COUNT];
-#endif
 static inline trim_pair *trim_pair_at(const void *slot, uint32_t offset_bytes) {
     return (trim_pair *)((uintptr_t)slot + offset_bytes);
 }

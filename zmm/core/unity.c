@@ -2,6 +2,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include "classes.c"
 #include "panic.c"
 #include "refusal.c"
 #include "kernel.c"

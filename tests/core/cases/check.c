@@ -205,30 +205,30 @@ CASE(check_names_HUGE_2) {
     BREAK("HUGE-2", heap->huge_list->node = patient.other_bin);
     BREAK("HUGE-2", heap->huge_list->node = patient.large);
     BREAK("HUGE-2", heap->huge_list->node = (char *)heap->huge_list->node + 8);
-    BREAK("HUGE-2", zmm_heap_free(heap, heap->huge_list->next->node); heap->size_bytes += 24);
+    BREAK("HUGE-2", zmm_heap_free(heap, heap->huge_list->next->node); heap->below_peak_bytes -= 24);
 }
 
 /* USE-1: size is the sum of the live blocks. */
 CASE(check_names_USE_1) {
-    BREAK("USE-1", heap->size_bytes++);
-    BREAK("USE-1", heap->size_bytes--);
+    BREAK("USE-1", heap->below_peak_bytes--);
+    BREAK("USE-1", heap->below_peak_bytes++);
     BREAK("USE-1", heap->drift_bytes += 8);
-    BREAK("USE-1", chunk_cache_release_head(heap); heap->size_bytes = 0);
+    BREAK("USE-1", chunk_cache_release_head(heap); heap->below_peak_bytes = heap->peak_bytes);
 }
 
 /* USE-2: real_size is 2 MiB for each chunk, cached or not, plus the huge blocks. */
 CASE(check_names_USE_2) {
     BREAK("USE-2", heap->real_size_bytes += 4096);
-    BREAK("USE-2", heap->huge_list->size_bytes -= 4096; heap->size_bytes -= 4096);
+    BREAK("USE-2", heap->huge_list->size_bytes -= 4096; heap->below_peak_bytes += 4096);
     BREAK("USE-2", chunk_cache_pop(heap));
 }
 
 /* USE-3: no peak lies below its counter. */
 CASE(check_names_USE_3) {
-    BREAK("USE-3", heap->peak_bytes = heap->size_bytes - 1);
+    BREAK("USE-3", heap->peak_bytes = usage_size(heap) - 1; heap->below_peak_bytes = SIZE_MAX);
     BREAK("USE-3", heap->real_peak_bytes = heap->real_size_bytes - 1);
     patient_heap();
-    patient.heap->peak_bytes = patient.heap->size_bytes;
+    usage_set_peak(patient.heap, 0);
     patient.heap->real_peak_bytes = patient.heap->real_size_bytes;
     EXPECT_HEALTHY(patient.heap);
 }

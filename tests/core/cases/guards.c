@@ -23,7 +23,8 @@ CASE_WITH_GUARDS(written_page_words_panic) {
         alloc_of(heap, 900); /* the run has no free slot left: gc comes across its word only */
     }
     char *const large = pages_of(heap, 3);
-    const page_word small_words[] = {page_word_small(heap->id, 30, 0), page_word_small(heap->id + 1, 22, 0),
+    const page_word small_words[] = {page_word_seal(heap->id, PAGE_WORD_SMALL | 30),
+                                     page_word_small(heap->id + 1, 22, 0),
                                      page_word_small(heap->id - 1, 22, 0), /* neither above nor below is the own one */
                                      *word_at(heap, slot) | PAGE_WORD_LARGE, *word_at(heap, slot) | PAGE_WORD_TINY};
     for (size_t index = 0; index < sizeof(small_words) / sizeof(small_words[0]); index++) {
@@ -248,10 +249,12 @@ CASE_WITH_GUARDS(places_of_damaged_records_are_none) {
     const page_word small_words[] = {slot_word | 0xff,
                                      slot_word | PAGE_WORD_BACK_MASK,
                                      slot_word ^ (1u << 20),
+                                     slot_word ^ ((page_word)1 << PAGE_WORD_WIPE_SHIFT),
+                                     slot_word ^ ((page_word)1 << PAGE_WORD_HEAP_SHIFT),
                                      slot_word & ~PAGE_WORD_SMALL,
                                      PAGE_WORD_SMALL,
                                      PAGE_WORD_NONE,
-                                     UINT32_MAX};
+                                     ~(page_word)0};
     for (size_t index = 0; index < sizeof(small_words) / sizeof(small_words[0]); index++) {
         *word_at(heap, slot) = small_words[index];
         EXPECT_EQUAL(zmm_heap_place(heap, slot).kind, ZMM_PLACE_NONE);
@@ -264,7 +267,7 @@ CASE_WITH_GUARDS(places_of_damaged_records_are_none) {
             EXPECT(((words[index] ^ heap->small_words[bin_index]) & ~PAGE_WORD_BACK_MASK) != 0);
         }
     }
-    EXPECT_PANIC("a page map was written to", *word_at(heap, slot) = UINT32_MAX; zmm_heap_free(heap, slot));
+    EXPECT_PANIC("a page map was written to", *word_at(heap, slot) = ~(page_word)0; zmm_heap_free(heap, slot));
     *word_at(heap, slot) = slot_word;
     const page_word large_words[] = {large_word | 0x3ff, large_word & ~(page_word)0x3ff, large_word ^ (1u << 30)};
     for (size_t index = 0; index < sizeof(large_words) / sizeof(large_words[0]); index++) {

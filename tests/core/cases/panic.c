@@ -212,7 +212,7 @@ CASE_AT_ALL_LEVELS(asserts_panic_with_their_condition) {
     pages_of(heap, 2);
 #if ZMM_ASSERTS
     EXPECT_PANIC("assertion failed", run_take(heap->main_chunk, 2, 1));
-    EXPECT_PANIC("assertion failed", usage_subtract(heap, heap->size_bytes + 1));
+    EXPECT_PANIC("assertion failed", usage_subtract(heap, usage_size(heap) + 1));
 #else
     run_take(heap->main_chunk, 2, 1);
     EXPECT_BROKEN(heap, "RUN-2");

@@ -248,7 +248,7 @@ CASE_WITH_GUARDS(reports_believe_no_record_that_was_written_to) {
     heap->main_chunk->heap = heap;
     zmm_heap *const complaining[] = {heap, other, NULL};
     for (size_t index = 0; index < 3; index++) {
-        for (page_word bit = 0; bit < 32; bit++) {
+        for (page_word bit = 0; bit < 64; bit++) {
             char *const blocks[] = {slot, large};
             for (size_t block = 0; block < 2; block++) {
                 *word_at(heap, blocks[block]) ^= (page_word)1 << bit;
