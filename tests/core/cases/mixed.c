@@ -67,6 +67,35 @@ CASE_WITH_GUARDS(the_c_library_may_not_have_huge_blocks_of_explicit_heaps) {
     end_heap(heap);
 }
 
+/* A block that found no room in the table was never entered, so that it is not counted when it goes: a full table stays full
+ * until one of its own blocks leaves, and then has room for one more. */
+CASE_WITH_GUARDS(blocks_without_room_among_the_owners_leave_no_room) {
+    mixed_current_heap = NULL;
+    mixed_announce(asked);
+    asked_heap = NULL;
+    zmm_heap *const heap = new_heap();
+    const uint32_t others = ZMM_OWNERS / 2 - 1; /* so many that one more fills the table */
+    owners_count = others;
+    char *const last = alloc_of(heap, 3 * MEBIBYTE);
+    char *const beyond = alloc_of(heap, 3 * MEBIBYTE);
+    EXPECT_PANIC(GIVEN, told_refuse(last, "free"));
+    told_refuse(beyond, "free");
+    zmm_heap_free(heap, beyond);
+    char *const still_beyond = alloc_of(heap, 3 * MEBIBYTE);
+    told_refuse(still_beyond, "free");
+    EXPECT_EQUAL(owners_count, others + 1);
+    zmm_heap_free(heap, last);
+    char *const next = alloc_of(heap, 3 * MEBIBYTE);
+    EXPECT_PANIC(GIVEN, told_refuse(next, "free"));
+    EXPECT_EQUAL(owners_count, others + 1);
+    zmm_heap_shutdown(heap, false, true); /* what was entered leaves, and what was not does not, here as well */
+    EXPECT_EQUAL(owners_count, others);
+    owners_count = 0;
+    owners_leave(next); /* nothing is less than none: the next one would never be entered */
+    EXPECT_PANIC(GIVEN, told_refuse(alloc_of(heap, 3 * MEBIBYTE), "free"));
+    end_heap(heap);
+}
+
 /* A table that is full is not searched for ever, and nothing is entered any more; addresses that share a home stay apart. */
 CASE_WITH_GUARDS(owners_are_told_apart) {
     zmm_heap *const heap = new_heap();
