@@ -24,6 +24,7 @@
 #include "cases/emalloc.c"
 #include "cases/guards.c"
 #include "cases/reports.c"
+#include "cases/texts.c"
 #include "cases/trims.c"
 #include "cases/waiting.c"
 #include "cases/fences.c"

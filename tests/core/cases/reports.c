@@ -373,36 +373,6 @@ CASE_AT_RELEASE(reports_explain_each_kind_of_damage) {
     report_of_panic(heap, PANIC_NOT_OURS, elsewhere);
 }
 
-/* Edition php-8.2 keeps PHP's first line; sites and requested sizes are printed where they are known; a small buffer gets
- * the beginning, and the full length is returned. */
-CASE_WITH_GUARDS(report_text_has_its_parts_and_is_cut_to_the_buffer) {
-    zmm_heap *const heap = heap_of(ZMM_EDITION_PHP_8_2, 0);
-    REPORT_OF(zmm_heap_free(heap, chunk_page(heap->main_chunk, 0)));
-    EXPECT(strncmp(seen_text, "zend_mm_heap corrupted\n  reason:    not the start of a block\n", 60) == 0);
-    const zmm_panic report = {.reason = "because",
-                              .address = (void *)(uintptr_t)0x1008,
-                              .block = (void *)(uintptr_t)0x1000,
-                              .block_bytes = 64,
-                              .requested_bytes = 50,
-                              .bin_index = -1,
-                              .alloc_site = (void *)(uintptr_t)0xabc,
-                              .free_site = (void *)(uintptr_t)0xdef};
-    const size_t length = zmm_panic_text(&report, seen_text, sizeof(seen_text));
-    EXPECT_EQUAL(length, strlen(seen_text));
-    EXPECT_TEXT(seen_text,
-                "zmm: heap corruption: because\n"
-                "  address:   0x1008\n"
-                "  block:     0x1000, 64 bytes (asked for 50), free, mapping 0, page 0; the address is 8 bytes "
-                "behind its start\n"
-                "  allocated: 0xabc\n"
-                "  freed:     0xdef\n");
-    char small[9];
-    EXPECT_EQUAL(zmm_panic_text(&report, small, sizeof(small)), length);
-    EXPECT_TEXT(small, "zmm: hea");
-    EXPECT_EQUAL(zmm_panic_text(&report, small, 0), length);
-    EXPECT_TEXT(small, "zmm: hea");
-}
-
 /* strndup is given a length; what it would read beyond a block of this heap is a panic. */
 CASE_AT_RELEASE(strndup_does_not_read_beyond_its_source) {
     zmm_heap *const heap = new_heap();
