@@ -130,10 +130,16 @@ CASE_WITH_GUARDS(owners_are_told_apart) {
         }
     }
     EXPECT_EQUAL(owners_count, 0);
+    for (uint32_t place = 0; place < ZMM_OWNERS; place++) { /* who has left keeps no place */
+        EXPECT_EQUAL(owners_table[place].block, 0);
+    }
     for (uint32_t place = 0; place < ZMM_OWNERS; place++) { /* as it may look to a report in the middle of a change */
         owners_table[place] = (owners_entry){.block = 1, .heap = heap};
     }
     EXPECT(owners_find_quietly((void *)ZMM_CHUNK_BYTES) == NULL);
+    const uint32_t round_end = (owners_home(ZMM_CHUNK_BYTES) + ZMM_OWNERS - 1) % ZMM_OWNERS;
+    owners_table[round_end].block = ZMM_CHUNK_BYTES; /* the last place that one round comes to */
+    EXPECT(owners_find_quietly((void *)ZMM_CHUNK_BYTES) == heap);
     memset(owners_table, 0, sizeof(owners_table));
     end_heap(heap);
 }

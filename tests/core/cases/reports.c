@@ -198,6 +198,9 @@ CASE_AT_RELEASE(reports_name_the_block_an_address_lies_in) {
     EXPECT_IN_REPORT("behind the last slot of its run");
     REPORT_OF(zmm_heap_free(heap, large + 5000));
     EXPECT(seen_report.block == large && seen_report.block_bytes == 12288);
+    EXPECT_EQUAL(seen_report.bin_index, -1);             /* what is no slot is of no bin */
+    EXPECT_EQUAL(seen_report.requested_bytes, SIZE_MAX); /* this level does not keep what was asked for */
+    EXPECT_IN_REPORT("; the address is 5000 bytes behind its start");
     EXPECT_EQUAL(seen_report.page_index, page_of(heap, large)); /* the block's first, not the address's own */
     EXPECT_IN_REPORT("inside a large block");
     REPORT_OF(zmm_heap_free(heap, large + 20000));
