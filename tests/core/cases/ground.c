@@ -6,7 +6,7 @@
 /* How much is reserved for so many chunks in the range. */
 static size_t reserve_bytes_for(uint32_t range_chunks) {
     const uint32_t slots = ground_slots(range_chunks);
-    return ((size_t)range_chunks << ZMM_CHUNK_SHIFT) + ground_words_bytes(slots) +
+    return ((size_t)range_chunks << ZMM_CHUNK_SHIFT) + ground_words_bytes(slots) + ZMM_PAGE_BYTES +
            (ZMM_LIVE_BITS ? GROUND_LIVE_SKEW_BYTES + ground_live_bytes(slots) : 0) + ground_records_bytes(slots);
 }
 /* A process whose range has room for the fewest chunks. */
