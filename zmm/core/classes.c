@@ -44,7 +44,7 @@ ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_BYTES)};
 ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_ELEMENTS)};
 ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_PAGES)};
 
-#define BIN_WIPE(bin, bytes, elements, pages) ((bytes) >= 32 ? 16 : (bytes) >= 16 ? (bytes) - 16 : 0),
+#define BIN_WIPE(bin, bytes, elements, pages) (uint8_t)((bytes) >= 32 ? 16 : (bytes) >= 16 ? (bytes) - 16 : 0),
 ZMM_INTERNAL const uint8_t bin_wipe[ZMM_BIN_COUNT] = {BIN_TABLE(BIN_WIPE)};
 
 #if ZMM_TRIMS
