@@ -129,7 +129,7 @@ CASE(check_names_WORD_1) {
     BREAK("WORD-1", *word_of(patient.large) = 0);
     BREAK("WORD-1", *word_of(patient.large + ZMM_PAGE_BYTES) = 1);
     BREAK("WORD-1", *word_of(patient.large) = page_word_large(heap->id, 5)); /* the sixth page has no word */
-    BREAK("WORD-1", *word_of(patient.slot) = page_word_small(heap->id, 30, 0));
+    BREAK("WORD-1", *word_of(patient.slot) = page_word_seal(heap->id, PAGE_WORD_SMALL | 30));
     BREAK("WORD-1", *word_of(patient.slot) = page_word_small(heap->id, 16, 1));
     BREAK("WORD-1", *word_of(patient.slot + 2 * ZMM_PAGE_BYTES) = page_word_small(heap->id, 16, 3));
     BREAK("WORD-1", *word_of(patient.slot + 2 * ZMM_PAGE_BYTES) = page_word_small(heap->id, 17, 2));
