@@ -5,6 +5,8 @@ Imports accounting, ledger and the rules.
 
 from __future__ import annotations
 
+from functools import cache
+
 from . import counter_rules, misuse_rules  # noqa: F401 -- they enter their rules
 from .accounting import TRIM_BYTES_MAX, WAITING_BYTES_MAX, Accounting, huge_bytes, may_be_huge, most_bytes
 from .exact import LABELS_MAX, STRNDUP_LENGTH_ABSURD, WRITE_BYTES_MAX
@@ -23,6 +25,7 @@ from .rules import (
     SIZE,
     STATUS,
     TRIED,
+    Predicate,
     RowLike,
     Violation,
     rules_for,
@@ -31,6 +34,27 @@ from .sizes import LARGE_BYTES_MAX
 
 _COUNTS, _SIZES = MEMORY
 _NO_ROW: RowLike = tuple(Row(DONE))
+
+
+# By word: the rules' numbers and predicates, in order.
+_Table = dict[str, tuple[tuple[str, Predicate], ...]]
+
+
+@cache
+def _tables(accounting: Accounting, without: frozenset[str]) -> tuple[_Table, _Table]:
+    """
+    The rules that each word is held to, and those that are enough where a step changes nothing about memory.
+
+    Made once: to look for them anew took three times as long as to judge a short program.
+    """
+    rules = {word: [rule for rule in rules_for(word, accounting) if rule.number not in without] for word in EVERYWHERE}
+    whole = {word: tuple((rule.number, rule.predicate) for rule in spoken) for word, spoken in rules.items()}
+    # Most steps neither acquire nor give back memory.
+    quiet = {
+        word: tuple((rule.number, rule.predicate) for rule in spoken if not (rule.of_memory and word in LABELLED))
+        for word, spoken in rules.items()
+    }
+    return whole, quiet
 
 
 class AbstractHeap:
@@ -111,20 +135,7 @@ class AbstractHeap:
         self.lost = 0
         self._blocks: dict[int, tuple[int, int, int]] = {}
         self._ledger = Unwatched() if "ABS-11" in without else Ledger()
-        rules = {
-            word: tuple(rule for rule in rules_for(word, accounting) if rule.number not in without)
-            for word in EVERYWHERE
-        }
-        self._predicates = {
-            word: tuple((rule.number, rule.predicate) for rule in spoken) for word, spoken in rules.items()
-        }
-        # Most steps neither acquire nor give back memory: for those, these are enough.
-        self._quiet = {
-            word: tuple(
-                (rule.number, rule.predicate) for rule in rules[word] if not (rule.of_memory and word in LABELLED)
-            )
-            for word in EVERYWHERE
-        }
+        self._predicates, self._quiet = _tables(accounting, without)
 
     def open(self, row: RowLike) -> Violation | None:
         """Judges the row of the heap's opening."""
