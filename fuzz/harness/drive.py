@@ -39,10 +39,8 @@ class Harness:
 
     def __init__(self, target: Target, library: Path) -> None:
         self.target = target
+        self._path = library
         self._library = ctypes.CDLL(str(library))
-        take = self._library.zmm_harness_take
-        take.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
-        self.take: Callable[[bytes, int], int] = take
         self._take_exactly = self._library.zmm_harness_take_exactly
         self._take_exactly.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
         self._rows = self._library.zmm_harness_rows
@@ -56,6 +54,14 @@ class Harness:
         """Puts the target's taste where the preloaded mutator looks for it."""
         os.environ["ZMM_FUZZ_WORDS"] = str(self._library.zmm_harness_words())
         os.environ["ZMM_FUZZ_SETTINGS"] = str(self._library.zmm_harness_settings())
+
+    def callback(self, every: int) -> Callable[[bytes], int]:
+        """What is done with each input: a play, and a judgement where it is new, or one in ``every``."""
+        # As Python's own libraries are called: it makes and calls objects, so the interpreter's lock stays taken.
+        make = ctypes.PyDLL(str(self._path)).zmm_harness_callback
+        make.argtypes, make.restype = (ctypes.py_object, ctypes.c_uint64), ctypes.py_object
+        made: Callable[[bytes], int] = make(self.judge, every)
+        return made
 
     def rows(self, body: bytes) -> bytes | None:
         """The rows of a play as the runner would send them; None when the target does not want the tape."""
@@ -74,22 +80,6 @@ class Harness:
         if found is not None:
             step = f"step {found.step} ({found.operation.word})"
             report(found.rule, f"{step}: {found.field} should be {found.expected}, is {found.actual}")
-
-
-def tape_callback(harness: Harness, every: int) -> Callable[[bytes], int]:
-    """What is done with each input of a target that plays tapes."""
-    take, judge, count = harness.take, harness.judge, 0
-
-    def take_tape(body: bytes) -> int:
-        nonlocal count
-        answer = take(body, len(body))
-        if answer >= 0:
-            count += 1
-            if answer or not count % every:
-                judge(body)
-        return min(answer, 0)
-
-    return take_tape
 
 
 def reading_functions() -> list[FunctionType]:
@@ -132,7 +122,7 @@ def main(arguments: list[str]) -> int:
     else:
         harness = Harness(target, Path(library))
         harness.tell_mutator()
-        callback = tape_callback(harness, int(os.environ.get(_EVERY_VARIABLE, "") or JUDGE_EVERY))
+        callback = harness.callback(int(os.environ.get(_EVERY_VARIABLE, "") or JUDGE_EVERY))
     atheris.Setup([script, *flags], callback, enable_python_coverage=name in READERS)
     atheris.Fuzz()
     return 0

@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from zmm_fuzz.harness import TARGETS
-from zmm_fuzz.harness.build import WARNINGS, BuildError, build, build_mutator
+from zmm_fuzz.harness.build import ENGINES, WARNINGS, BuildError, build, build_mutator, find_compiler
 from zmm_fuzz.program import Program
 from zmm_fuzz.tape import decode, encode
 from zmm_model.op import Operation
@@ -210,6 +211,87 @@ def test_python_drives_and_the_models_judge(
     assert done.returncode == 77, done.stderr[-2000:]
     assert rule_of(done.stderr) == "EXACT-PLACE"
     assert list(tmp_path.glob("crash-*"))
+
+
+# Plays the same tape again and again, and says after which plays the models were asked.
+ASKED = """
+import ctypes, sys
+ctypes.CDLL(sys.argv[1], mode=ctypes.RTLD_GLOBAL)
+library = ctypes.PyDLL(sys.argv[2])
+library.zmm_harness_prepare()
+make = library.zmm_harness_callback
+make.argtypes, make.restype = (ctypes.py_object, ctypes.c_uint64), ctypes.py_object
+asked = []
+take = make(asked.append, 4)
+answers = []
+bodies = [b"\\0\\0\\x28"] * 9 + [b"\\x40\\0\\x28", b"\\0\\0\\x28\\x10\\x60\\x08"]
+for number, body in enumerate(bodies, 1):
+    before = len(asked)
+    answers.append(take(body))
+    if len(asked) > before:
+        print(number, asked[-1] == body, end=" ")
+print(answers)
+def fail(body):
+    raise ArithmeticError
+try:
+    make(fail, 1)(b"")
+except ArithmeticError:
+    print("raised")
+"""
+NO_RUNTIME = """
+void __sanitizer_cov_8bit_counters_init(char *start, char *stop) { (void)start, (void)stop; }
+void __sanitizer_cov_pcs_init(const char *start, const char *stop) { (void)start, (void)stop; }
+"""
+
+
+def test_the_models_are_asked_of_what_is_new_and_of_samples(
+    folder: Path, tmp_path: Path, needs_engine: Callable[[str], None]
+) -> None:
+    """The first play, each fourth one, and one that does something else; never of a tape that is not wanted."""
+    needs_engine("atheris")
+    build("heap", folder=folder, engine="atheris")
+    source, stub = tmp_path / "stub.c", tmp_path / "stub.so"
+    source.write_text(NO_RUNTIME)
+    subprocess.run([find_compiler(ENGINES["atheris"]), "-shared", "-fPIC", "-o", str(stub), str(source)], check=True)
+    command = [sys.executable, "-c", ASKED, str(stub), str(folder / "libzmm-fuzz-heap-atheris.so")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    # Counters are no runtime's here and never cleared, so that what was reached once is never new again.
+    said, rest = done.stdout.splitlines()
+    assert said == "1 True 4 True 8 True 11 True " + str([0] * 9 + [-1, 0])
+    assert rest == "raised"
+
+
+def test_sanitizers_watch_what_python_drives(
+    folder: Path,
+    tmp_path: Path,
+    changed_core: Callable[[str, str, str, str], Path],
+    needs_engine: Callable[[str], None],
+) -> None:
+    """Under Atheris, too: a byte too many is ASan's, a shift too far is UBSan's, and the right core is nobody's."""
+    needs_engine("atheris")
+    passage = "memcpy(copy, text, length_bytes + 1);"
+    tape = tmp_path / "tape"
+    tape.write_bytes(b"\x00\x06\x02ab\x06\x03abc")
+    for name, change, said in (
+        ("copies_too_much", "memcpy(copy, text, length_bytes + 2);", "AddressSanitizer: use-after-poison"),
+        (
+            "shifts_too_far",
+            f"{passage} ground_id_next += (uint32_t)((length_bytes << (length_bytes + 62)) >> 63 >> 1);",
+            "runtime error: shift exponent",
+        ),
+    ):
+        core = changed_core(name, "core/api.c", passage, change)
+        done = fuzz(build("heap", folder=folder / name, engine="atheris", sanitize=True, core=core), tape)
+        assert said in done.stderr, done.stderr[-3000:]
+        # Its callers are named without frame pointers, too (UBSan tells of them on demand only).
+        assert "zmm_heap_strdup" in done.stderr or name != "copies_too_much"
+        assert done.returncode != 0
+
+    path = build("heap", folder=folder, engine="atheris", sanitize=True)
+    done = fuzz(path, *FLAGS, "-runs=2000", tape)
+    assert (done.returncode, rule_of(done.stderr)) == (0, ""), done.stderr[-3000:]
 
 
 def test_python_starts_itself_again(folder: Path, tmp_path: Path, needs_engine: Callable[[str], None]) -> None:

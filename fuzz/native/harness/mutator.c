@@ -2,6 +2,7 @@
  *
  * Also built by itself, as a library: AFL++ loads it (AFL_CUSTOM_MUTATOR_LIBRARY), and for Atheris it is preloaded before
  * the runtime, which takes these functions then. */
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,12 @@ static void take_taste(void) {
     mutate_words = harness_target.words;
     mutate_settings = harness_target.settings;
 #else
+    /* Asked once: the names are looked up among all variables, and strings are read, before each of many short plays. */
+    static bool is_known;
+    if (is_known) {
+        return;
+    }
+    is_known = true;
     const char *words = getenv("ZMM_FUZZ_WORDS");
     const char *settings = getenv("ZMM_FUZZ_SETTINGS");
     mutate_words = words != NULL ? (uint32_t)strtoul(words, NULL, 0) : 0;

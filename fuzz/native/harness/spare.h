@@ -22,7 +22,7 @@
 #endif
 #endif
 
-#define SPARE_BYTES ((size_t)33 << 10) /* what is not longer is copied and filled as it is */
+#define SPARE_BYTES ((size_t)15 << 10) /* what is not longer is copied and filled as it is */
 
 #pragma GCC visibility push(hidden)
 
