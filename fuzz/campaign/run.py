@@ -79,6 +79,9 @@ def campaign(plan: Plan, observer: Observer | None = None) -> Outcome:
             outcome.cpu_seconds = _children_cpu_seconds() - cpu_begin
             _tell(crew, show)
             _account(crew, engine, inbox, outcome)
+        if engine.twin is not None and not outcome.interrupted:
+            _play_whole(judge, [seeds, corpus], Path(scratch), inbox, show)
+            outcome.crashes = inbox.seen
         if outcome.disk or outcome.interrupted:
             _repair_quietly(corpus)
         elif plan.prune:
@@ -144,6 +147,15 @@ def _account(crew: Crew, engine: Engine, inbox: Inbox, outcome: Outcome) -> None
     outcome.crashes = inbox.seen
     if not outcome.executions and not outcome.reason and not outcome.interrupted:
         outcome.reason = "the budget ended before anything was performed; give more with --time-budget"
+
+
+def _play_whole(engine: Engine, corpora: list[Corpus], folder: Path, inbox: Inbox, show: Observer) -> None:
+    """What workers have kept that saw less is played once where everything is seen."""
+    for crash in sift(engine, corpora, folder, lambda: False):
+        inbox.add(crash)
+        for corpus in corpora:
+            corpus.discard(crash.data)
+        show.say(f"found in the corpus: {crash.violation.rule}: {crash.violation.sentence}")
 
 
 def _repair_quietly(corpus: Corpus) -> None:

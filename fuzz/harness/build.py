@@ -40,11 +40,12 @@ _QUICK: Final = ("-O3", "-fomit-frame-pointer")
 _QUICK_SANITIZED: Final = ("-fomit-frame-pointer",)
 WARNINGS: Final = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wstrict-prototypes")
 _SANITIZERS: Final = (
-    "-fsanitize=address,undefined",
+    "-fsanitize=address",
     "-fno-sanitize-recover=all",
     # Nobody in the core keeps the address of a local variable; a heap of frames would cost a tenth.
     "-fsanitize-address-use-after-return=never",
 )
+_UNDEFINED: Final = ("-fsanitize=undefined", "-fno-sanitize-recover=all")
 # What touches blocks, besides the core, is watched; the rest of the harness is not what is tested.
 _WATCHED_PARTS: Final = ("pattern", "labels", "tape", "spare")
 # Blocks of the core are none of malloc's. Those are the engine's and Python's, a dozen for each play: each would be
@@ -140,9 +141,10 @@ def find_compiler(engine: Engine) -> str:
     raise BuildError(engine.remedy)
 
 
-def executable_name(target: str, engine: str, *, sanitize: bool = False) -> str:
+def executable_name(target: str, engine: str, *, sanitize: bool = False, undefined: bool = True) -> str:
     """The name of the executable that :func:`build` makes."""
-    return f"zmm-fuzz-{target}{ENGINES[engine].suffix}{'-asan' if sanitize else ''}"
+    sanitized = ("-asan" if undefined else "-asan-alone") if sanitize else ""
+    return f"zmm-fuzz-{target}{ENGINES[engine].suffix}{sanitized}"
 
 
 def _headers_digest(core: Path) -> bytes:
@@ -184,6 +186,7 @@ class _Job:
     folder: Path
     level: int
     flags: tuple[str, ...]
+    undefined: bool = True
 
     @property
     def how(self) -> Engine:
@@ -202,7 +205,8 @@ class _Job:
         """The further flags of what is watched."""
         # The runtime that Atheris brings is older than the newest checks.
         older = ["-fno-sanitize=function"] if self.engine == "atheris" else []
-        return [*_SANITIZERS, *older] if self.sanitize else []
+        undefined = [*_UNDEFINED, *older] if self.undefined else []
+        return [*_SANITIZERS, *undefined] if self.sanitize else []
 
     def sources(self) -> list[tuple[Path, list[str]]]:
         """Every source with its flags."""
@@ -257,7 +261,7 @@ def _make(job: _Job) -> Path:
                 lambda one: _compile(_compiler_of(job, one[0], compiler), one[0], one[1], objects, salt), job.sources()
             )
         )
-    name = executable_name(job.target, job.engine, sanitize=job.sanitize)
+    name = executable_name(job.target, job.engine, sanitize=job.sanitize, undefined=job.undefined)
     path = job.folder / (f"lib{name}.so" if job.how.is_library else name)
     flags = [*job.sanitizers(), *job.flags, *job.how.link]
     return _link(compiler, parts, flags, path, objects)
@@ -280,12 +284,12 @@ def build_mutator(folder: Path) -> Path:
     return _link(compiler, parts, ["-shared"], folder / "libzmm-mutator.so", objects)
 
 
-def _atheris_script(target: str, folder: Path, library: Path | None, sanitize: bool) -> Path:
+def _atheris_script(target: str, folder: Path, library: Path | None, sanitize: bool, undefined: bool) -> Path:
     """The executable that puts the runtime in place and hands over to ``drive.py``."""
     found = importlib.util.find_spec("atheris")
     if found is None or found.origin is None:
         raise BuildError("Atheris is not here (pip install 'zmm[fuzz]'; Linux and Python 3.11 to 3.13)")
-    path = folder.resolve() / f"zmm-fuzz-{target}-atheris{'-asan' if sanitize else ''}"
+    path = folder.resolve() / executable_name(target, "atheris", sanitize=sanitize, undefined=undefined)
     lines = ["#!/bin/sh", "# Made by zmm_fuzz.harness.build: Python drives, the C harness is driven."]
     if library is not None:
         runtime = Path(found.origin).parent.parent / f"{'asan' if sanitize else 'ubsan'}_with_fuzzer.so"
@@ -307,6 +311,7 @@ def build(
     folder: Path,
     engine: str = "libfuzzer",
     sanitize: bool = False,
+    undefined: bool = True,
     core: Path | None = None,
     level: int = 1,
     flags: Sequence[str] = (),
@@ -319,6 +324,7 @@ def build(
         folder: receives the executable, and the objects it is made of in a folder ``objects``.
         engine: a name in ``ENGINES``.
         sanitize: with address and undefined-behaviour sanitizers.
+        undefined: false leaves out the latter, which takes a tenth of a play.
         core: the folder of the core's sources (its ``unity.c``) when it is not this tree's; ``include`` lies beside it.
         level: of the core, as in ``config.h``; 1 is release.
         flags: further flags of the compiler, for everything.
@@ -331,12 +337,12 @@ def build(
         raise BuildError(f"no target {target!r} for {engine}; there are: {known}")
     folder.mkdir(parents=True, exist_ok=True)
     if TARGETS[target].engines == PYTHON:
-        return _atheris_script(target, folder, None, False)
+        return _atheris_script(target, folder, None, sanitize=False, undefined=True)
     core = (core or _TREE_CORE).resolve()
     if not (core / "unity.c").exists() or not (_HARNESS / "core.c").exists():
         raise BuildError(f"no sources of the core in {core}: fuzz in a checkout of the repository")
-    made = _make(_Job(target, engine, sanitize, core, folder, level, tuple(flags)))
-    return _atheris_script(target, folder, made, sanitize) if engine == "atheris" else made
+    made = _make(_Job(target, engine, sanitize, core, folder, level, tuple(flags), undefined))
+    return _atheris_script(target, folder, made, sanitize, undefined) if engine == "atheris" else made
 
 
 def main() -> int:

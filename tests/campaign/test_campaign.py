@@ -62,6 +62,37 @@ def crash(program: str, violation: Violation) -> Crash:
     return Crash(encode(parse_text(f"zmm-program 1\n{program}")), violation)
 
 
+def test_what_a_quicker_twin_has_kept_is_played_where_everything_is_seen(
+    zmm: Run, engines: Path, tmp_path: Path
+) -> None:
+    """The worker has the twin that sees less; a rule that only the other engine knows is found at the end."""
+    folder = tmp_path / "twins"
+    folder.mkdir()
+    for name, rules in (("zmm-fuzz-heap-atheris-asan", "a"), ("zmm-fuzz-heap-atheris-asan-alone", "")):
+        (folder / name).write_text(f'#!/bin/sh\nSTAND_IN={rules} exec {engines / "zmm-fuzz-heap"} "$@"\n')
+        (folder / name).chmod(0o755)
+    corpus = Corpus(tmp_path / "zmm-corpus" / "heap").make()
+    data = crash('b = strdup "BUG"\n', Violation("", "")).data
+    corpus.add(data)
+    command = ("fuzz", "--engine", "atheris", "--sanitize", "--jobs", "1", "--output", "found", "--json", "fuzz.json")
+    done = zmm(*command, "--time-budget", "2s", ZMM_FUZZ_ENGINES=str(folder))
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "found in the corpus: ABS-3" in done.stdout
+    found = report(tmp_path)
+    assert found["workers"][0]["crashes"] == 0 < found["crashes"]
+    assert {(finding["rule"], finding["repeated"]) for finding in found["findings"]} == {("ABS-3", True)}
+    assert data not in [path.read_bytes() for path in corpus.files()]
+
+
+def test_every_other_worker_has_the_quicker_twin() -> None:
+    """Two workers see all that there is to see; an engine without a twin is every worker's."""
+    engine = Engine("atheris", "heap", Path("whole"), twin=Path("quick"))
+
+    assert [engine.path_of(worker).name for worker in range(3)] == ["quick", "whole", "quick"]
+    assert Engine("atheris", "heap", Path("whole")).path_of(0) == Path("whole")
+
+
 def test_findings_are_told_apart_shrunk_and_saved(zmm: Run, tmp_path: Path) -> None:
     """Crashes of two rules become two findings or more; each program shows its bug, and is saved; exit code 1."""
     inbox = Inbox(tmp_path / "zmm-corpus" / "heap-crashes")

@@ -289,9 +289,15 @@ def test_sanitizers_watch_what_python_drives(
         assert "zmm_heap_strdup" in done.stderr or name != "copies_too_much"
         assert done.returncode != 0
 
-    path = build("heap", folder=folder, engine="atheris", sanitize=True)
-    done = fuzz(path, *FLAGS, "-runs=2000", tape)
-    assert (done.returncode, rule_of(done.stderr)) == (0, ""), done.stderr[-3000:]
+        # The twin sees what is AddressSanitizer's, and nothing else.
+        twin = build("heap", folder=folder / name, engine="atheris", sanitize=True, undefined=False, core=core)
+        done = fuzz(twin, tape)
+        assert (said in done.stderr) == (done.returncode != 0) == ("AddressSanitizer" in said), done.stderr[-3000:]
+
+    for undefined in (True, False):
+        path = build("heap", folder=folder, engine="atheris", sanitize=True, undefined=undefined)
+        done = fuzz(path, *FLAGS, "-runs=2000", tape)
+        assert (done.returncode, rule_of(done.stderr)) == (0, ""), done.stderr[-3000:]
 
 
 def test_python_starts_itself_again(folder: Path, tmp_path: Path, needs_engine: Callable[[str], None]) -> None:
