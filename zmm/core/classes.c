@@ -73,10 +73,11 @@ enum { BIN_TABLE(BIN_CLASS) };
 #define TIMES16(bin) TIMES8(bin), TIMES8(bin)
 #define TIMES32(bin) TIMES16(bin), TIMES16(bin)
 #define TIMES64(bin) TIMES32(bin), TIMES32(bin)
-ZMM_INTERNAL const uint32_t class_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1] = {
-    TIMES1(0), /* size 0 asks for the smallest block */
-    TIMES1(0),   TIMES1(1),   TIMES1(2),   TIMES1(3),   TIMES1(4),   TIMES1(5),   TIMES1(6),   TIMES1(7),
-    TIMES2(8),   TIMES2(9),   TIMES2(10),  TIMES2(11),  TIMES4(12),  TIMES4(13),  TIMES4(14),  TIMES4(15),
-    TIMES8(16),  TIMES8(17),  TIMES8(18),  TIMES8(19),  TIMES16(20), TIMES16(21), TIMES16(22), TIMES16(23),
-    TIMES32(24), TIMES32(25), TIMES32(26), TIMES32(27), TIMES64(28), TIMES64(29),
-};
+ZMM_INTERNAL const class_words class_table = {
+    .by_eighth = {
+        TIMES1(0), /* size 0 asks for the smallest block */
+        TIMES1(0),   TIMES1(1),   TIMES1(2),   TIMES1(3),   TIMES1(4),   TIMES1(5),   TIMES1(6),   TIMES1(7),
+        TIMES2(8),   TIMES2(9),   TIMES2(10),  TIMES2(11),  TIMES4(12),  TIMES4(13),  TIMES4(14),  TIMES4(15),
+        TIMES8(16),  TIMES8(17),  TIMES8(18),  TIMES8(19),  TIMES16(20), TIMES16(21), TIMES16(22), TIMES16(23),
+        TIMES32(24), TIMES32(25), TIMES32(26), TIMES32(27), TIMES64(28), TIMES64(29),
+    }};

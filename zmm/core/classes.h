@@ -5,18 +5,29 @@
 
 #include "config.h"
 
+/* A class word has the bin in its low byte and the bytes of a slot in its upper half: one load finds both. */
+#define CLASS_BYTES_SHIFT 16
+
+/* Class words by a size's eighth, rounded up. They lie in the second half of a page, where no entry has its place in the page
+ * in common with what is written to the first slot of a run for that size: a processor that compares no more at first would
+ * let the load wait for the store. */
+typedef struct class_words {
+    _Alignas(4096) uint32_t skew[512];
+    uint32_t by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
+} class_words;
+
 #ifdef ZMM_SEPARATE
 extern ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint8_t bin_wipe[ZMM_BIN_COUNT];
-extern ZMM_INTERNAL const uint32_t class_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
+extern ZMM_INTERNAL const class_words class_table;
 #else
 static const uint16_t bin_bytes[ZMM_BIN_COUNT];
 static const uint16_t bin_elements[ZMM_BIN_COUNT];
 static const uint8_t bin_pages[ZMM_BIN_COUNT];
 static const uint8_t bin_wipe[ZMM_BIN_COUNT]; /* where the second half of what is wiped begins: link_set_wiped */
-static const uint32_t class_by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
+static const class_words class_table;
 #endif
 
 #if ZMM_TRIMS
@@ -33,11 +44,8 @@ static const trim_bin trim_bins[ZMM_BIN_COUNT];
 #endif
 #endif
 
-/* A class word has the bin in its low byte and the bytes of a slot in its upper half: one load finds both. */
-#define CLASS_BYTES_SHIFT 16
-
 static inline uint32_t class_of_size(size_t size_bytes) {
-    return class_by_eighth[(size_bytes + 7) / 8];
+    return class_table.by_eighth[(size_bytes + 7) / 8];
 }
 static inline uint32_t class_bin(uint32_t class_word) {
     return class_word & 0xff;
