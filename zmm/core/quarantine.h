@@ -34,6 +34,15 @@ static inline uint32_t quarantine_count(const zmm_heap *heap, uint32_t bin_index
 static inline void *quarantine_pop(zmm_heap *heap, uint32_t bin_index) {
     return heap->waiting->slots[bin_index][heap->waiting->ends[bin_index].oldest++ % ZMM_QUARANTINE_RING];
 }
+/* The next one is sent for: it has waited so long that it is in no cache near by, and all that trim_fill wrote and its state
+ * word will be looked at. Where there is no next one an old address stands there, or none; either is harmless. */
+static inline void quarantine_send_for_next(const zmm_heap *heap, uint32_t bin_index, size_t slot_bytes) {
+    const uintptr_t next =
+        (uintptr_t)heap->waiting->slots[bin_index][heap->waiting->ends[bin_index].oldest % ZMM_QUARANTINE_RING];
+    __builtin_prefetch((const void *)next, 1);
+    __builtin_prefetch((const void *)(next + TRIM_FREE_BYTES - sizeof(uint64_t)), 1);
+    __builtin_prefetch((const void *)(next + slot_bytes - sizeof(uint64_t)), 1);
+}
 /* True when the ring must be seen to. */
 static inline bool quarantine_push(zmm_heap *heap, void *slot, uint32_t bin_index) {
     quarantine_ends *const ends = &heap->waiting->ends[bin_index];

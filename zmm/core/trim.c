@@ -89,6 +89,7 @@ ZMM_INTERNAL inline void *trim_alloc_waiting(zmm_heap *heap, size_t size_bytes) 
     }
     void *const slot = quarantine_pop(heap, bin_index);
     const trim_bin *const bin = &trim_bins[bin_index];
+    quarantine_send_for_next(heap, bin_index, bin->slot_bytes);
     const uint64_t word = ANNOTATE_PEEK(trim_word(slot, bin->slot_bytes));
     const uint64_t mix = trim_mix(heap, slot);
     const uint64_t granule = ground_granule(slot);
