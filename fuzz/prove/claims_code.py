@@ -136,10 +136,10 @@ def may_map_huge(code: Code) -> int:
 
 
 def bin_of_size(code: Code) -> int:
-    """All sizes: with every list empty, a slot of the model's bin is asked for; beyond the bins, somebody else is."""
+    """All sizes: of a heap without slots a slot of the model's bin is asked for; beyond the bins, somebody else is."""
     term, size = code.symbol("size")
     places = code.places
-    heap = {places["free_tiny"]: 0}
+    heap = {places["free_tiny"]: 0, places["range_granules"]: 0}
     heap |= {places["free_slot"] + 8 * index: 0 for index in range(sizes.BIN_COUNT)}
     ends = code.run("zmm_heap_alloc", [HEAP_ADDRESS, term], stops=("small_alloc_slow", BEYOND), heap=heap)
     covers(ends)

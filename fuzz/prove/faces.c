@@ -160,6 +160,7 @@ PLACE(place_heap_small_words, zmm_heap, small_words);
 PLACE(place_heap_link_key, zmm_heap, link_key);
 PLACE(place_heap_free_slot, zmm_heap, free_slot);
 PLACE(place_heap_free_tiny, zmm_heap, free_tiny);
+PLACE(place_heap_range_granules, zmm_heap, range_granules);
 PLACE(place_heap_edition, zmm_heap, edition);
 PLACE(place_heap_real_size, zmm_heap, real_size_bytes);
 PLACE(place_heap_real_peak, zmm_heap, real_peak_bytes);

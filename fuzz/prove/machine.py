@@ -20,7 +20,7 @@ from .sources import HERE, ROOT, Change, Missing, compile_faces, compile_library
 
 ANGR_OLDEST = 10
 # What the worker needs to know of the heap's record.
-PLACES = ("free_slot", "free_tiny", "limit", "limit_twin", "real_size", "cached", "edition")
+PLACES = ("free_slot", "free_tiny", "range_granules", "limit", "limit_twin", "real_size", "cached", "edition")
 LEVELS = {"release": 1, "hardened": 2}
 _STATUSES = {"confirmed": CONFIRMED, "refuted": REFUTED, "inconclusive": INCONCLUSIVE}
 _ASK = "import logging; logging.disable(logging.CRITICAL); import angr; print(angr.__version__)"

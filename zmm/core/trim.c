@@ -146,7 +146,8 @@ static __attribute__((noinline)) void *trim_alloc_slowly(zmm_heap *heap, size_t 
     return block;
 }
 
-ZMM_INTERNAL void *trim_alloc(zmm_heap *heap, size_t size_bytes) {
+/* One copy for all faces but zmm_emalloc, which has the fast half in it. */
+ZMM_INTERNAL __attribute__((noinline)) void *trim_alloc(zmm_heap *heap, size_t size_bytes) {
     void *const slot = trim_alloc_waiting(heap, size_bytes);
     return ZMM_LIKELY(slot != NULL) ? slot : trim_alloc_slowly(heap, size_bytes);
 }
