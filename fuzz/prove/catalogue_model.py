@@ -301,7 +301,7 @@ COUNTED = (
     _counted(
         "all-small-sizes",
         "The core's bin is the model's, by its formula and by its table.",
-        "bin_of_size (zmm/core/core.h)",
+        "bin_of_size (zmm/core/classes.h)",
         "all sizes 0 to 3072",
         "bins_of_all_sizes",
         Change("zmm/core/classes.c", "TIMES2(8), TIMES2(9)", "TIMES1(8), TIMES1(9), TIMES2(9)"),
