@@ -122,7 +122,9 @@ def test_core_that_breaks_a_rule_is_not_mutated(root: Path, tmp_path: Path) -> N
     for part in ("zmm/core", "zmm/include", "tests/core"):
         shutil.copytree(root / part, tmp_path / "tree" / part)
     header = tmp_path / "tree/zmm/core/core.h"
-    header.write_text(header.read_text().replace("heap->size_bytes -= bytes;", "heap->size_bytes -= bytes + 8;"))
+    header.write_text(
+        header.read_text().replace("heap->below_peak_bytes += bytes;", "heap->below_peak_bytes += bytes + 8;")
+    )
     with pytest.raises(SoundCoreError, match="without a mutant is not clean"):
         CoreLab(tmp_path / "tree", tmp_path / "lab", "release", 0, ("lockstep",))
 
@@ -132,8 +134,8 @@ def test_core_that_breaks_a_rule_is_not_mutated(root: Path, tmp_path: Path) -> N
 def test_cases_and_catalogue_kill_what_legal_programs_cannot_see(root: Path, tmp_path: Path) -> None:
     """A panic's text is seen by the core's own cases, a check of freed addresses by the misuse catalogue."""
     text = plant(root, CORE, "zmm/core/panic.c", '"; the address is "', '"; the place is "')
-    check = "if (ZMM_UNLIKELY(!live_exchange(live_word_of_address(block), granule, false))) {"
-    live = plant(root, CORE, "zmm/core/core.h", check, check.replace("!live_exchange", "0 && !live_exchange"))
+    check = "if (ZMM_UNLIKELY(!live_turn(&bits, granule, false))) {"
+    live = plant(root, CORE, "zmm/core/small.h", check, check.replace("!live_turn", "0 && !live_turn"))
     for tier, mutant in (("cases", text), ("faults", live)):
         with CoreLab(root, tmp_path / tier, "release", 0, (tier,)) as one:
             verdict = one.try_out(one.make(mutant), 60.0)
