@@ -61,8 +61,8 @@ class Executor(Access):
         made = self.add_object(f"@{name}", size)
         if data is not None:
             made.is_constant = True
-            element = re.fullmatch(r"\[\d+ x (i\d+)\]", kind)
-            unit = self.module.layout.size(element[1]) if element else min(8, size)
+            element = self.module.layout.element(kind)
+            unit = self.module.layout.size(element) if element else min(8, size)
             for at in range(0, size, unit):
                 made.cells[at] = z3.BitVecVal(int.from_bytes(data[at : at + unit], "little"), 8 * unit)
 

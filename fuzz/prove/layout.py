@@ -66,6 +66,15 @@ class Layout:
             most = max(most, alignment)
         return places, -(-at // most) * most, most
 
+    def element(self, kind: str) -> str:
+        """The integer type that an array, or a record of arrays, holds and nothing else; empty when there is none."""
+        kind = self._body(kind)
+        if kind.startswith("{"):
+            parts = {self.element(part) for part in split_types(kind[1:-1].strip())}
+            return parts.pop() if len(parts) == 1 else ""
+        found = re.fullmatch(r"\[\d+ x (i\d+)\]", kind)
+        return found[1] if found else ""
+
     def inside(self, kind: str, index: int | None) -> tuple[str, int, int | None]:
         """One step into a type: the part's type, the bytes of one step, and the offset where the index is a field's."""
         kind = self._body(kind)

@@ -171,4 +171,13 @@ def initial_bytes(layout: Layout, kind: str, text: str) -> bytes:
     if kind.startswith("[") and text.startswith("["):
         parts = split_types(text[1 : text.rindex("]")])
         return b"".join(initial_bytes(layout, *_cut_type(part)[::2]) for part in parts)
+    if text.startswith("{"):
+        data = bytearray(size)
+        for index, part in enumerate(split_types(text[1 : text.rindex("}")])):
+            inner, _, held = _cut_type(part)
+            _, _, place = layout.inside(kind, index)
+            assert place is not None
+            field = initial_bytes(layout, inner, held)
+            data[place : place + len(field)] = field
+        return bytes(data)
     raise Unsupported(f"a table that holds {text[:40]}")

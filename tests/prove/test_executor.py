@@ -119,3 +119,21 @@ def test_a_write_is_read_back() -> None:
         "%r = zext i8 %b to i32\nret i32 %r"
     )
     holds(body(lines), z3.ZeroExt(24, z3.Extract(15, 8, X)))
+
+
+TABLE = """
+%record = type { [2 x i32], [3 x i32] }
+@table = constant %record { [2 x i32] zeroinitializer, [3 x i32] [i32 5, i32 7, i32 9] }
+define i32 @f(i32 %x, i32 %y) {
+%i = zext i32 %x to i64
+%p = getelementptr inbounds [3 x i32], ptr getelementptr inbounds (%record, ptr @table, i64 0, i32 1), i64 0, i64 %i
+%r = load i32, ptr %p, align 4
+ret i32 %r
+}
+"""
+
+
+def test_a_table_in_a_record_is_read() -> None:
+    """What lies before it in the record is none of its entries."""
+    expected = z3.If(X == 0, z3.BitVecVal(5, 32), z3.If(X == 1, z3.BitVecVal(7, 32), z3.BitVecVal(9, 32)))
+    holds(TABLE, expected, known=(z3.ULT(X, 3),))

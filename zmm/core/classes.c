@@ -73,7 +73,7 @@ enum { BIN_TABLE(BIN_CLASS) };
 #define TIMES16(bin) TIMES8(bin), TIMES8(bin)
 #define TIMES32(bin) TIMES16(bin), TIMES16(bin)
 #define TIMES64(bin) TIMES32(bin), TIMES32(bin)
-ZMM_INTERNAL const class_words class_table = {
+ZMM_INTERNAL _Alignas(ZMM_PAGE_BYTES) const class_words class_table = {
     .by_eighth = {
         TIMES1(0), /* size 0 asks for the smallest block */
         TIMES1(0),   TIMES1(1),   TIMES1(2),   TIMES1(3),   TIMES1(4),   TIMES1(5),   TIMES1(6),   TIMES1(7),

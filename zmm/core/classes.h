@@ -12,7 +12,7 @@
  * in common with what is written to the first slot of a run for that size: a processor that compares no more at first would
  * let the load wait for the store. */
 typedef struct class_words {
-    _Alignas(4096) uint32_t skew[512];
+    uint32_t skew[512];
     uint32_t by_eighth[ZMM_SMALL_BYTES_MAX / 8 + 1];
 } class_words;
 
@@ -21,13 +21,13 @@ extern ZMM_INTERNAL const uint16_t bin_bytes[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint16_t bin_elements[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint8_t bin_pages[ZMM_BIN_COUNT];
 extern ZMM_INTERNAL const uint8_t bin_wipe[ZMM_BIN_COUNT];
-extern ZMM_INTERNAL const class_words class_table;
+extern ZMM_INTERNAL _Alignas(ZMM_PAGE_BYTES) const class_words class_table;
 #else
 static const uint16_t bin_bytes[ZMM_BIN_COUNT];
 static const uint16_t bin_elements[ZMM_BIN_COUNT];
 static const uint8_t bin_pages[ZMM_BIN_COUNT];
 static const uint8_t bin_wipe[ZMM_BIN_COUNT]; /* where the second half of what is wiped begins: link_set_wiped */
-static const class_words class_table;
+static _Alignas(ZMM_PAGE_BYTES) const class_words class_table;
 #endif
 
 #if ZMM_TRIMS
