@@ -282,12 +282,17 @@ def test_an_interrupted_call_leaves_a_session_that_works(unruly: Target) -> None
     """Control-C while a step hangs: the exception comes through, the process is replaced."""
     main = threading.main_thread().ident
     assert main is not None
-    with Session(unruly, hang_seconds=100) as session:
-        timer = when_stuck(session, partial(signal.pthread_kill, main, signal.SIGINT))
-        with pytest.raises(KeyboardInterrupt):
-            session.perform(opening() + allocs(1002))
-        timer.join()
-        assert session.perform(opening() + CLOSE_STEP).death is None
+    # A shell lets what it starts in the background ignore Control-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with Session(unruly, hang_seconds=100) as session:
+            timer = when_stuck(session, partial(signal.pthread_kill, main, signal.SIGINT))
+            with pytest.raises(KeyboardInterrupt):
+                session.perform(opening() + allocs(1002))
+            timer.join()
+            assert session.perform(opening() + CLOSE_STEP).death is None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_bad_calls_are_refused(session: Session) -> None:
