@@ -170,7 +170,7 @@ def libfuzzer_birth(engine: Engine, corpus: Corpus, seeds: Corpus, seconds: floa
     def birth(number: int, seed: int, progress: Progress) -> Living:
         command = [
             str(engine.path_of(number)),
-            *engine.flags(engine.length_bytes(number)),
+            *engine.worker_flags(number),
             f"-seed={seed}",
             f"-max_total_time={max(1, round(seconds))}",
             str(corpus.path),

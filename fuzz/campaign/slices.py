@@ -130,7 +130,7 @@ class _Performance:
             progress = Progress()
             command = [
                 str(self._engine.path),
-                *self._engine.flags(self._engine.length_bytes(self._part.seed)),
+                *self._engine.worker_flags(self._part.seed),
                 f"-seed={(self._part.seed + number * 7919) % 2**31 + 1}",
                 f"-max_total_time={max(1, round(left))}",
                 str(self._corpus.path),

@@ -93,6 +93,14 @@ def test_every_other_worker_has_the_quicker_twin() -> None:
     assert Engine("atheris", "heap", Path("whole")).path_of(0) == Path("whole")
 
 
+def test_only_workers_with_short_tapes_choose_evenly() -> None:
+    """The first worker's tapes are short; a harness that reads files has none."""
+    engine = Engine("libfuzzer", "heap", Path("whole"))
+    assert ["-entropic=0" in engine.worker_flags(worker) for worker in range(4)] == [True, False, False, True]
+    files = Engine("libfuzzer", "trace", Path("whole"), kind="bytes")
+    assert not any("-entropic=0" in files.worker_flags(worker) for worker in range(4))
+
+
 def test_findings_are_told_apart_shrunk_and_saved(zmm: Run, tmp_path: Path) -> None:
     """Crashes of two rules become two findings or more; each program shows its bug, and is saved; exit code 1."""
     inbox = Inbox(tmp_path / "zmm-corpus" / "heap-crashes")

@@ -8,14 +8,15 @@
  * free slots has nine bits, and 512 does not fit); the deletion of an empty main chunk is done in no edition. */
 #include "core.h"
 
-/* The record and first page of the run a free slot lies in; panics when the list has left the bin's runs. */
-static chunk_record *gc_run_of_slot(zmm_heap *heap, uint32_t bin_index, const void *slot, uint32_t *page_index) {
+/* The record and first page of the run a free slot lies in; panics when the list has left the bin's runs, whose first pages
+ * say `first_word`. */
+static chunk_record *gc_run_of_slot(zmm_heap *heap, page_word first_word, const void *slot, uint32_t *page_index) {
     const position at = ground_locate(heap, slot);
     if (at == POSITION_NONE) {
         panic(heap, PANIC_LIST_ASTRAY, slot);
     }
     const page_word word = ground.words[at >> ZMM_PAGE_SHIFT];
-    if ((word & ~PAGE_WORD_BACK_MASK) != page_word_small(heap->id, bin_index, 0)) {
+    if ((word & ~PAGE_WORD_BACK_MASK) != first_word) {
         panic(heap, PANIC_LIST_ASTRAY, slot);
     }
     *page_index = position_page(at) - page_word_back_pages(word);
@@ -24,11 +25,12 @@ static chunk_record *gc_run_of_slot(zmm_heap *heap, uint32_t bin_index, const vo
 
 static void gc_bin(zmm_heap *heap, uint32_t bin_index) {
     const size_t slot_bytes = bin_bytes[bin_index];
+    const page_word first_word = page_word_small(heap->id, bin_index, 0);
     void **const head = bin_head(heap, bin_index);
     bool has_free_run = false;
     for (void *slot = *head; slot != NULL; slot = link_next(heap, slot, slot_bytes)) {
         uint32_t page_index;
-        chunk_record *const chunk = gc_run_of_slot(heap, bin_index, slot, &page_index);
+        chunk_record *const chunk = gc_run_of_slot(heap, first_word, slot, &page_index);
         const uint32_t free_slots = ++chunk->free_slots[page_index];
         if (free_slots > bin_elements[bin_index]) {
             panic(heap, PANIC_LIST_CIRCLE, slot);
@@ -44,7 +46,7 @@ static void gc_bin(zmm_heap *heap, uint32_t bin_index) {
     while (slot != NULL) {
         void *const next = link_next(heap, slot, slot_bytes);
         uint32_t page_index;
-        const chunk_record *const chunk = gc_run_of_slot(heap, bin_index, slot, &page_index);
+        const chunk_record *const chunk = gc_run_of_slot(heap, first_word, slot, &page_index);
         if (chunk->free_slots[page_index] != bin_elements[bin_index]) {
             if (kept == NULL) {
                 *head = slot;

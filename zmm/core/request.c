@@ -91,6 +91,20 @@ static void request_apply_options(zmm_heap *heap, const zmm_options *options, co
 #endif
 }
 
+/* Eight at a time, as 256 single ones are a third of what a heap costs. */
+static void request_name_slots(zmm_heap *heap) {
+    page_word *const words = heap->small_words;
+    for (uint32_t bin_index = 0; bin_index < sizeof(heap->small_words) / sizeof(*words); bin_index += 8) {
+        words[bin_index] = words[bin_index + 1] = words[bin_index + 2] = words[bin_index + 3] = PAGE_WORD_NONE;
+        words[bin_index + 4] = words[bin_index + 5] = words[bin_index + 6] = words[bin_index + 7] = PAGE_WORD_NONE;
+    }
+    for (uint32_t bin_index = 0; bin_index < ZMM_BIN_COUNT; bin_index++) {
+        if (!bin_is_tiny(bin_index)) {
+            words[bin_index] = page_word_small(heap->id, bin_index, 0);
+        }
+    }
+}
+
 static zmm_heap *request_make_record(const zmm_options *options, const zmm_switches *switches) {
     if (!ground_prepare()) {
         return NULL;
@@ -104,10 +118,7 @@ static zmm_heap *request_make_record(const zmm_options *options, const zmm_switc
         kernel()->unmap(heap, ZMM_HEAP_RECORD_BYTES);
         return NULL;
     }
-    for (uint32_t bin_index = 0; bin_index < sizeof(heap->small_words) / sizeof(heap->small_words[0]); bin_index++) {
-        const bool is_fast = bin_index < ZMM_BIN_COUNT && !bin_is_tiny(bin_index);
-        heap->small_words[bin_index] = is_fast ? page_word_small(heap->id, bin_index, 0) : PAGE_WORD_NONE;
-    }
+    request_name_slots(heap);
 #if ZMM_TRIMS
     heap->trim_bytes_end = ZMM_SMALL_BYTES_MAX - TRIM_BYTES + 1;
     heap->fenced_pages_min =
