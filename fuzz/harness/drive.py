@@ -21,7 +21,7 @@ from .opinion import opinion
 from .readers import READERS
 
 # A sampled play is judged by the models, which takes them as long as some hundred plays.
-JUDGE_EVERY = 512
+JUDGE_EVERY = 2048
 _EVERY_VARIABLE = "ZMM_FUZZ_JUDGE_EVERY"
 # What the script puts in place for this process alone: a child that libFuzzer starts goes through the script again.
 _OWN_VARIABLES = ("LD_PRELOAD",)

