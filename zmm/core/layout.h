@@ -35,8 +35,8 @@ typedef uint64_t page_word;
 #define PAGE_WORD_BACK_MASK ((page_word)0xf000u)
 /* A large run in quarantine: its word says so in the bits that only small ones use. */
 #define PAGE_WORD_WAITING PAGE_WORD_BACK_MASK
-/* In small_words for what is no bin of the fast path: a page word that says so finds another low byte here than its own,
- * whatever was written to it, because the low byte of this one is a bin of the fast path at every level. */
+/* In small_words for the tiny bin, which is none of the fast path: a page word that says so finds another low byte here than
+ * its own, whatever was written to it, because the low byte of this one is a bin of the fast path at every level. */
 #define PAGE_WORD_NONE (~(page_word)0xfe)
 
 #ifdef ZMM_SEPARATE
@@ -158,8 +158,8 @@ struct zmm_heap {
      * tells of a new peak. */
     size_t below_peak_bytes;
     size_t peak_bytes;
-    /* By a page word's low byte: what the word must be, but for its distance back. Slots of the fast path only: tiny
-     * ones, and everything that is no bin, have PAGE_WORD_NONE. */
+    /* By a page word's low byte: what the word must be, but for its distance back. Slots of the fast path only: tiny ones
+     * have PAGE_WORD_NONE, and what is no bin has 0: both have another low byte than the word that asks. */
     page_word small_words[256];
     /* ground.range_granules when this heap last got a chunk, so all of its chunks in the range are below it. A copy of its
      * own: no other thread writes it, so one instruction may read and compare it. */

@@ -91,17 +91,11 @@ static void request_apply_options(zmm_heap *heap, const zmm_options *options, co
 #endif
 }
 
-/* Eight at a time, as 256 single ones are a third of what a heap costs. */
+/* The words of what is no bin stay 0, as the record comes. */
 static void request_name_slots(zmm_heap *heap) {
-    page_word *const words = heap->small_words;
-    for (uint32_t bin_index = 0; bin_index < sizeof(heap->small_words) / sizeof(*words); bin_index += 8) {
-        words[bin_index] = words[bin_index + 1] = words[bin_index + 2] = words[bin_index + 3] = PAGE_WORD_NONE;
-        words[bin_index + 4] = words[bin_index + 5] = words[bin_index + 6] = words[bin_index + 7] = PAGE_WORD_NONE;
-    }
     for (uint32_t bin_index = 0; bin_index < ZMM_BIN_COUNT; bin_index++) {
-        if (!bin_is_tiny(bin_index)) {
-            words[bin_index] = page_word_small(heap->id, bin_index, 0);
-        }
+        heap->small_words[bin_index] =
+            bin_is_tiny(bin_index) ? PAGE_WORD_NONE : page_word_small(heap->id, bin_index, 0);
     }
 }
 

@@ -194,7 +194,7 @@ CASE_AT_ALL_LEVELS(heap_ids_go_round_and_run_out) {
     ledger_install();
     zmm_heap *const heap = new_heap();
     const uint32_t maps = ledger.map_count;
-    EXPECT_EQUAL(ZMM_HEAP_ID_COUNT, 65536); /* a page word has sixteen bits for one */
+    EXPECT_EQUAL(ZMM_HEAP_ID_COUNT, 65536); /* a page word has bits for more */
     EXPECT_EQUAL(heap->id, 1);
     ground_heap_id_give_back(ground_heap_id_take()); /* 2 */
     for (uint32_t expected = 3; expected < ZMM_HEAP_ID_COUNT - 1; expected++) {
