@@ -41,13 +41,13 @@ def cluster_campaign(plan: Plan, observer: Observer | None = None) -> Outcome:
     engine = find_engine(plan.engine, plan.fuzz_target, sanitize=plan.sanitize)
     plan = replace(plan, engine=engine.name)
     url = shared_url(plan.corpus)
-    shared = SharedCorpus(url)
-    client = _connect(plan.scheduler)
     outcome = Outcome(engine.name)
     inbox = Inbox(None)
-    show.begin(plan)
-    begin = time.monotonic()
+    client = _connect(plan.scheduler)
     try:
+        shared = SharedCorpus(url)  # where there is a cluster: else an empty folder would be left
+        show.begin(plan)
+        begin = time.monotonic()
         cluster = Cluster(client, plan, url, inbox, show, outcome)
         try:
             cluster.run(begin + plan.seconds)

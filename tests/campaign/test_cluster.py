@@ -150,6 +150,14 @@ def test_a_slice_without_an_engine_says_so(part: Slice, monkeypatch: pytest.Monk
 # ---- whole clusters --------------------------------------------------------------------------------------------------
 
 
+def test_an_address_of_no_cluster_leaves_nothing_behind(zmm: Run, tmp_path: Path) -> None:
+    """The corpus is made when there is somebody to fill it."""
+    before = set(tmp_path.iterdir())
+
+    assert zmm("fuzz", "--scheduler", "nonsense").returncode == 2
+    assert set(tmp_path.iterdir()) == before
+
+
 @pytest.mark.nightly
 def test_a_scheduler_that_is_not_there_is_one_line(zmm: Run) -> None:
     """Exit code 2."""
