@@ -173,6 +173,15 @@ static uint32_t class_of(const struct row *row) {
     return class;
 }
 
+static void hit_step(uint64_t what) {
+    feature_hit((uint32_t)((what * 0x9E3779B97F4A7C15ULL) >> 40) % STEP_FEATURES);
+}
+
+/* How the heap was opened: what startup does is counted nowhere else. */
+void features_of_opening(const struct step *step, const struct row *row) {
+    hit_step((uint64_t)step->op << 16 | (uint64_t)step->flag << 8 | row->status);
+}
+
 void features_of_step(const struct step *step, const struct row *row, const struct row *last) {
     /* What happened to the chunks meanwhile: none, more, fewer, to or from the cache. */
     uint32_t chunks = row->chunk_count == last->chunk_count ? 0 : row->chunk_count > last->chunk_count ? 1 : 2;
@@ -183,9 +192,7 @@ void features_of_step(const struct step *step, const struct row *row, const stru
     what = what << 4 | class_of(row);
     what = what << 2 | chunks;
     what = what << 2 | cached;
-    what = what << 2 | (calls > 3 ? 3 : calls);
-    what *= 0x9E3779B97F4A7C15ULL;
-    feature_hit((uint32_t)(what >> 40) % STEP_FEATURES);
+    hit_step(what << 2 | (calls > 3 ? 3 : calls));
 }
 
 void features_of_heap(const struct row *row) {

@@ -82,6 +82,7 @@ enum { FEATURE_COUNT = 4096 };
 void feature_hit(uint32_t index);
 void features_prepare(void);
 /* What a step did, and what the heap looks like now. */
+void features_of_opening(const struct step *step, const struct row *row);
 void features_of_step(const struct step *step, const struct row *row, const struct row *last);
 void features_of_heap(const struct row *row);
 /* Whether this play reached an edge or a feature that no play of this process has reached before. */

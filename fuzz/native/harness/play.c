@@ -195,6 +195,7 @@ static size_t perform(struct row *into, size_t step_count, bool quiet) {
         }
         if (index == 0) {
             shadow_open(step, &into[0], harness_target.php);
+            features_of_opening(step, &into[0]);
             continue;
         }
         shadow_step(step, &into[index]);
