@@ -14,7 +14,6 @@
 
 /* ---- the page word ------------------------------------------------------------------------------------------------
  *   bits  0..9   large: number of pages; small: the bin, in the low byte alone
- *   bit   8      small: bin 0 at levels that seal links (a slot of 8 bytes has no second word: small_take)
  *   bit   10     large run, first page
  *   bit   11     small run, any page
  *   bits 12..15  small: distance back to the run's first page
@@ -26,7 +25,6 @@
  * bin tells too, spares the fast path a load that has to wait for another. */
 typedef uint64_t page_word;
 
-#define PAGE_WORD_TINY ((page_word)1 << 8)
 #define PAGE_WORD_LARGE ((page_word)1 << 10)
 #define PAGE_WORD_SMALL ((page_word)1 << 11)
 #define PAGE_WORD_BYTES_SHIFT 16
@@ -53,10 +51,9 @@ static inline page_word page_word_large(uint32_t heap_id, uint32_t run_pages) {
     return page_word_seal(heap_id, PAGE_WORD_LARGE | run_pages);
 }
 static inline page_word page_word_small(uint32_t heap_id, uint32_t bin_index, uint32_t back_pages) {
-    const page_word tiny = ZMM_SEALED_LINKS && bin_index == 0 ? PAGE_WORD_TINY : 0;
     const page_word slot = (page_word)bin_bytes[bin_index] << PAGE_WORD_BYTES_SHIFT | (page_word)bin_wipe[bin_index]
                                                                                           << PAGE_WORD_WIPE_SHIFT;
-    return page_word_seal(heap_id, PAGE_WORD_SMALL | tiny | slot | bin_index) | (page_word)back_pages << 12;
+    return page_word_seal(heap_id, PAGE_WORD_SMALL | slot | bin_index) | (page_word)back_pages << 12;
 }
 static inline uint32_t page_word_run_pages(page_word word) {
     return (uint32_t)word & 0x3ff;

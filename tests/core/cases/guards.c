@@ -26,7 +26,7 @@ CASE_WITH_GUARDS(written_page_words_panic) {
     const page_word small_words[] = {page_word_seal(heap->id, PAGE_WORD_SMALL | 30),
                                      page_word_small(heap->id + 1, 22, 0),
                                      page_word_small(heap->id - 1, 22, 0), /* neither above nor below is the own one */
-                                     *word_at(heap, slot) | PAGE_WORD_LARGE, *word_at(heap, slot) | PAGE_WORD_TINY};
+                                     *word_at(heap, slot) | PAGE_WORD_LARGE, *word_at(heap, slot) | (page_word)1 << 8};
     for (size_t index = 0; index < sizeof(small_words) / sizeof(small_words[0]); index++) {
         EXPECT_PANIC(PAGE_MAP, *word_at(heap, slot) = small_words[index]; zmm_heap_free(heap, slot));
         EXPECT_PANIC(PAGE_MAP, *word_at(heap, slot) = small_words[index]; zmm_heap_realloc(heap, slot, 2));
@@ -342,8 +342,9 @@ CASE_AT_RELEASE(freed_slots_lose_their_first_bytes) {
         memset(slot, 'S', size);
         zmm_heap_free(heap, slot);
         allow_mistakes(slot, size);
-        const size_t wiped_bytes = size < FREED_HEAD_BYTES ? size : FREED_HEAD_BYTES;
-        for (size_t at = sizeof(uint64_t); at + sizeof(uint64_t) < wiped_bytes; at++) {
+        const size_t twin_at = size - sizeof(uint64_t);
+        const size_t wiped_end = twin_at < FREED_HEAD_BYTES ? twin_at : FREED_HEAD_BYTES;
+        for (size_t at = sizeof(uint64_t); at < wiped_end; at++) {
             EXPECT_EQUAL(slot[at], 0);
         }
         EXPECT(alloc_of(heap, size) == slot);
