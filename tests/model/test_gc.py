@@ -86,3 +86,15 @@ def test_free_tail_falls_only_when_the_run_ends_at_it(make: Make) -> None:
     heap.free(0, 2)
     assert heap.do("gc").value == 2 * PAGE
     assert heap.heap.image().chunks[0].free_tail == 3
+
+
+def test_an_empty_main_chunk_is_a_hazard_in_php_only(make: Make) -> None:
+    """PHP 8.2 deletes it, whatever else there is; a main chunk in use is none in any edition."""
+    for edition, expected in (("zmm", None), ("php-8.2", HAZARD_EMPTY_MAIN)):
+        heap = make(edition)
+        heap.alloc(0, 50000)
+        heap.do("gc")
+        assert heap.heap.hazard is None
+        heap.free(0)
+        heap.do("gc")
+        assert heap.heap.hazard == expected

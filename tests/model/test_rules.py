@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from zlib import crc32
 
 import pytest
 from zmm_model import RULES, AbstractHeap, Accounting, ExactHeap, Operation, Row, Settings, Violation
@@ -52,6 +53,11 @@ TRIM = 16
 NEARLY = Operation("alloc", 9, FULL - TRIM)
 OWN = Accounting.OWN
 DOUBLE = Operation("misuse.free_freed", 1)
+# A refusal that is consistent, and of other bytes than were asked for.
+LIES = {
+    "refused_bytes": 5 * PAGE,
+    "text_crc": crc32(b"Allowed memory size of %d bytes exhausted (tried to allocate %d bytes)" % (CHUNK, 5 * PAGE)),
+}
 
 PLANTED = (
     Planted("ABS-1", (BLOCK,), {"status": PANIC}),
@@ -70,6 +76,7 @@ PLANTED = (
     Planted("ABS-6", (BLOCK,), {"status": REFUSED_SYSTEM, **NO_BLOCK}, accounting=Accounting.NONE),
     Planted("ABS-7", (FILLED, Operation("alloc", 1, 5000)), {"refused_bytes": 5000}, LIMITED),
     Planted("ABS-7", (FILLED, Operation("alloc", 1, 5000)), {"text_crc": 1}, LIMITED),
+    Planted("ABS-7", (FILLED, Operation("alloc", 1, 5000)), LIES, LIMITED),
     Planted("ABS-7", (FILLED, Operation("alloc", 1, 3 * MIB)), {"refused_bytes": 5}, LIMITED),
     Planted("ABS-7", (FILLED, Operation("alloc", 1, 50)), {"refused_bytes": 50}, LIMITED),
     Planted("ABS-7", (BLOCK,), {"refused_bytes": 100}),

@@ -126,6 +126,16 @@ def test_errors_travel_between_processes(error: zmm.ZmmError) -> None:
     copy = pickle.loads(pickle.dumps(error))
 
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+    assert vars(type(error)(*error.args)) == vars(error)  # not only by what pickling adds
+
+
+def test_what_a_report_does_not_tell_is_nothing() -> None:
+    """Without a report only the reason says something; what may be 0 where it is known is None."""
+    fields = vars(zmm.HeapCorruptedError("RUN-2"))
+    unknown = {name for name, value in fields.items() if value is None}
+
+    assert unknown == {"requested_bytes", "bin_index", "expected", "found"}
+    assert {name for name, value in fields.items() if value} == {"reason"}
 
 
 def test_damage_without_an_address_names_none() -> None:
