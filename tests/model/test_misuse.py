@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import pytest
 from zmm_model import AbstractHeap, Accounting, ExactHeap, Operation, Settings
-from zmm_model.misuse import Kind, Promise
+from zmm_model.misuse import Kind, Promise, known_endings
 
 SMALL, LARGE, HUGE = Kind
 RELEASED = "the chunk is not in use"
@@ -45,6 +47,7 @@ def test_each_misuse_ends_as_its_level_promises(
             continue
         said = Promise(level, "zmm", handlers=False).ending(word, kind, 64, 0, chunk_is_gone=is_gone)
         assert said == (f"panic: zmm: heap corruption: {expected}" if expected else "nothing")
+        assert known_endings()[crc32(said.encode())] == said
 
 
 def test_a_misuse_of_no_block_is_judged_without_one() -> None:
