@@ -18,3 +18,11 @@ def test_statuses_have_the_numbers_of_the_runner() -> None:
     assert [getattr(outcome, name) for name, _ in listed] == numbers
     assert sorted(outcome.STATUS_WORDS) == sorted(numbers)
     assert len(set(outcome.STATUS_WORDS.values())) == len(numbers)
+
+
+def test_a_row_is_of_nothing_unless_it_says_more() -> None:
+    """Only where there is no mapping is a number needed for it."""
+    row = outcome.Row(outcome.DONE)
+
+    assert {name for name, value in row._asdict().items() if value} == {"status", "mapping"}
+    assert row.mapping == outcome.NO_MAPPING

@@ -44,7 +44,10 @@ TRIM = 16
 NEARLY = Operation("alloc", 9, FULL - TRIM)
 OWN = Accounting.OWN
 DOUBLE = Operation("misuse.free_freed", 1)
-LIE = b"Allowed memory size of %d bytes exhausted (tried to allocate %d bytes)" % (CHUNK, 5 * PAGE)
+TEXT = f"Allowed memory size of {CHUNK} bytes exhausted (tried to allocate %d bytes)"
+LIES = {  # consistent refusals of so many pages
+    pages: {"refused_bytes": pages * PAGE, "text_crc": crc32((TEXT % (pages * PAGE)).encode())} for pages in (5, 6)
+}
 
 PLANTED = (
     Planted("ABS-1", (BLOCK,), {"status": PANIC}),
@@ -63,7 +66,7 @@ PLANTED = (
     Planted("ABS-6", (BLOCK,), {"status": REFUSED_SYSTEM, **NO_BLOCK}, accounting=Accounting.NONE),
     Planted("ABS-7", (FILLED, Operation("alloc", 1, 5000)), {"refused_bytes": 5000}, LIMITED),
     Planted("ABS-7", (FILLED, Operation("alloc", 1, 5000)), {"text_crc": 1}, LIMITED),
-    Planted("ABS-7", (FILLED, BLOCK), {"refused_bytes": 5 * PAGE, "text_crc": crc32(LIE)}, LIMITED),
+    Planted("ABS-7", (FILLED, BLOCK), LIES[5], LIMITED),
     Planted("ABS-7", (FILLED, Operation("alloc", 1, 3 * MIB)), {"refused_bytes": 5}, LIMITED),
     Planted("ABS-7", (FILLED, Operation("alloc", 1, 50)), {"refused_bytes": 50}, LIMITED),
     Planted("ABS-7", (BLOCK,), {"refused_bytes": 100}),
@@ -123,6 +126,9 @@ PLANTED = (
     Planted("ABS-5", (BLOCK,), {"status": REFUSED_LIMIT, **NO_BLOCK}, accounting=OWN),
     Planted("ABS-6", (BLOCK,), {"status": REFUSED_SYSTEM, **NO_BLOCK}, accounting=OWN),
     Planted("ABS-7", (NEARLY, Operation("alloc", 1, 5000)), {"refused_bytes": 3 * PAGE}, LIMITED, OWN),
+    Planted(
+        "ABS-7", (NEARLY, Operation("alloc", 1, 5 * PAGE - 32)), LIES[6], LIMITED, OWN
+    ),  # 32 is the most that is added
     Planted("ABS-7", (NEARLY, Operation("alloc", 1, 3 * MIB)), {"refused_bytes": 3 * MIB + 40}, LIMITED, OWN),
     Planted("ABS-8", (BLOCK, Operation("gc")), {"mapping": 0, "offset": PAGE, "block_bytes": 100}, accounting=OWN),
     Planted("ABS-9", (BLOCK,), {"block_bytes": 99}, accounting=OWN),
