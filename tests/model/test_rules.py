@@ -138,7 +138,7 @@ PLANTED = (
     Planted("ABS-11", (BLOCK._replace(a=0), OTHER._replace(a=0)), {"offset": PAGE}, accounting=OWN),
     Planted("ABS-14", (BLOCK,), {"peak": 100}, accounting=OWN),
     Planted("ABS-15", (BLOCK,), {"peak": 300}, accounting=OWN),
-    Planted("ABS-16", (HUGE,), {"real_size": CHUNK + 3 * MIB - PAGE}, accounting=OWN),
+    Planted("ABS-16", (HUGE, HUGE._replace(label=4)), {"real_size": CHUNK + 6 * MIB - PAGE}, accounting=OWN),
     Planted("ABS-16", (HUGE,), {"real_size": CHUNK + 3 * MIB + 2 * PAGE}, accounting=OWN),
     Planted("ABS-16", (HUGE,), {"real_size": CHUNK + 3 * MIB + 8}, accounting=OWN),
     Planted("ABS-16", (BLOCK,), {"real_size": CHUNK + PAGE, "real_peak": CHUNK + PAGE}, accounting=OWN),
