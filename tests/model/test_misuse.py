@@ -7,6 +7,8 @@ from zlib import crc32
 import pytest
 from zmm_model import AbstractHeap, Accounting, ExactHeap, Operation, Settings
 from zmm_model.misuse import Kind, Promise, known_endings
+from zmm_model.outcome import Row
+from zmm_model.sizes import LARGE_BYTES_MAX
 
 SMALL, LARGE, HUGE = Kind
 RELEASED = "the chunk is not in use"
@@ -57,3 +59,16 @@ def test_a_misuse_of_no_block_is_judged_without_one() -> None:
     assert abstract.open(exact.open()) is None
     operation = Operation("misuse.free_malloc", -1, 100)
     assert abstract.step(operation, exact.step(operation)) is None
+
+
+def test_a_stale_pointer_meets_a_chunk_that_is_gone_where_the_cache_let_go() -> None:
+    """Three chunks become one in use, one cached and one given back; the model tells them apart."""
+    exact = ExactHeap(Settings(storage="kernel"), "zmm")
+    exact.open()
+    for label in (1, 2, 3):
+        exact.step(Operation("alloc", label, LARGE_BYTES_MAX))
+    rows = [Row._make(exact.step(Operation("misuse.stale_request", label))) for label in (1, 2, 3)]
+    ends = [known_endings()[row.text_crc] for row in rows]
+
+    assert [RELEASED in end for end in ends].count(True) == 1
+    assert [START in end for end in ends].count(True) == 2

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from zmm_model.exact import ExactHeap
+from zmm_model.abstract import AbstractHeap
+from zmm_model.accounting import Accounting
+from zmm_model.exact import LABELS_MAX, ExactHeap
 from zmm_model.op import MISUSE, WORDS, Operation, Settings
-from zmm_model.outcome import Row
+from zmm_model.outcome import DONE, SKIPPED, Row
 
 WORD_NAMES = sorted(WORDS)
 # Numbers that suit every word: `strndup` copies three bytes of its text, `limit` accepts more than a chunk.
@@ -62,3 +64,17 @@ def test_only_misuse_is_called_so() -> None:
     """Whoever makes programs without misuse leaves out these words and no other."""
     assert {name for name in WORDS if name.startswith("misuse.")} == MISUSE
     assert len(MISUSE) == 12
+
+
+@pytest.mark.parametrize("name", ["alloc", "calloc", "safe_alloc", "strdup", "strndup"])
+def test_no_label_is_so_great(name: str) -> None:
+    """A label beyond the table is skipped, and whoever performs it all the same is told so."""
+    for label, rule in ((LABELS_MAX, "ABS-2"), (LABELS_MAX - 1, None)):
+        heap = AbstractHeap(Settings(), Accounting.NONE)
+        heap.open(Row(DONE))
+        said = heap.step(operation(name)._replace(label=label), Row(SKIPPED))
+        assert (said is None) == (rule is not None)
+        heap = AbstractHeap(Settings(), Accounting.NONE)
+        heap.open(Row(DONE))
+        said = heap.step(operation(name)._replace(label=label), Row(DONE, 0, 0, 4096, 64))
+        assert (said.rule if said is not None and said.rule == "ABS-2" else None) == rule
