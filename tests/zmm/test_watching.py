@@ -66,7 +66,16 @@ def test_guard_is_an_option(guard: str | int, guarded: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"guard": "1/0"}, {"guard": "some"}, {"guard": -1}, {"check_every": -1}, {"check_every": 2**32}]
+    "options",
+    [
+        {"guard": "1/0"},
+        {"guard": "some"},
+        {"guard": "1/two"},
+        {"guard": "1/ 2"},
+        {"guard": -1},
+        {"check_every": -1},
+        {"check_every": 2**32},
+    ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     """With the option and what to write."""
