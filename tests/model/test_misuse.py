@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from zlib import crc32
 
 import pytest
-from zmm_model import AbstractHeap, Accounting, ExactHeap, Operation, Settings
+from zmm_model import AbstractHeap, Accounting, ExactHeap, Operation, Settings, misuse
 from zmm_model.misuse import Kind, Promise, known_endings
 from zmm_model.outcome import Row
 from zmm_model.sizes import LARGE_BYTES_MAX
@@ -15,6 +17,7 @@ RELEASED = "the chunk is not in use"
 NOT_OURS = "not a block of this heap; belongs to "
 LIVE = "not a live slot; belongs to this heap"
 START = "not the start of a block; belongs to this heap"
+BORROWED = {"LARGE_BYTES_MAX", "SMALL_BYTES_MAX"}  # of the sizes
 FREED = ("misuse.free_freed", "misuse.realloc_freed", "misuse.size_freed")
 
 # word, kind, whether the chunk is gone; the end at release and at hardened, "" for nothing.
@@ -50,6 +53,15 @@ def test_each_misuse_ends_as_its_level_promises(
         said = Promise(level, "zmm", handlers=False).ending(word, kind, 64, 0, chunk_is_gone=is_gone)
         assert said == (f"panic: zmm: heap corruption: {expected}" if expected else "nothing")
         assert known_endings()[crc32(said.encode())] == said
+
+
+def test_bounds_are_those_of_the_runner() -> None:
+    """A step is skipped by both or by neither: at level hardened a block may have any number of bytes."""
+    source = Path(__file__).resolve().parent.parent.parent / "fuzz" / "native" / "misuse.c"
+    listed = re.findall(r"([A-Z_]+_BYTES_MAX) = (\d+),", source.read_text())
+
+    assert {name for name, _ in listed} == {name for name in vars(misuse) if name.endswith("_BYTES_MAX")} - BORROWED
+    assert all(getattr(misuse, name) == int(number) for name, number in listed)
 
 
 def test_a_misuse_of_no_block_is_judged_without_one() -> None:

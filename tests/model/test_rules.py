@@ -126,9 +126,7 @@ PLANTED = (
     Planted("ABS-5", (BLOCK,), {"status": REFUSED_LIMIT, **NO_BLOCK}, accounting=OWN),
     Planted("ABS-6", (BLOCK,), {"status": REFUSED_SYSTEM, **NO_BLOCK}, accounting=OWN),
     Planted("ABS-7", (NEARLY, Operation("alloc", 1, 5000)), {"refused_bytes": 3 * PAGE}, LIMITED, OWN),
-    Planted(
-        "ABS-7", (NEARLY, Operation("alloc", 1, 5 * PAGE - 32)), LIES[6], LIMITED, OWN
-    ),  # 32 is the most that is added
+    Planted("ABS-7", (NEARLY, Operation("alloc", 1, 5 * PAGE - 32)), LIES[6], LIMITED, OWN),  # at most 32 are added
     Planted("ABS-7", (NEARLY, Operation("alloc", 1, 3 * MIB)), {"refused_bytes": 3 * MIB + 40}, LIMITED, OWN),
     Planted("ABS-8", (BLOCK, Operation("gc")), {"mapping": 0, "offset": PAGE, "block_bytes": 100}, accounting=OWN),
     Planted("ABS-9", (BLOCK,), {"block_bytes": 99}, accounting=OWN),
@@ -138,6 +136,7 @@ PLANTED = (
     Planted("ABS-11", (BLOCK._replace(a=0), OTHER._replace(a=0)), {"offset": PAGE}, accounting=OWN),
     Planted("ABS-14", (BLOCK,), {"peak": 100}, accounting=OWN),
     Planted("ABS-15", (BLOCK,), {"peak": 300}, accounting=OWN),
+    Planted("ABS-16", (HUGE,), {"real_size": CHUNK + 3 * MIB - PAGE}, accounting=OWN),
     Planted("ABS-16", (HUGE, HUGE._replace(label=4)), {"real_size": CHUNK + 6 * MIB - PAGE}, accounting=OWN),
     Planted("ABS-16", (HUGE,), {"real_size": CHUNK + 3 * MIB + 2 * PAGE}, accounting=OWN),
     Planted("ABS-16", (HUGE,), {"real_size": CHUNK + 3 * MIB + 8}, accounting=OWN),

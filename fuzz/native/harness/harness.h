@@ -81,7 +81,7 @@ uint32_t shadow_live_count(void);
 enum { FEATURE_COUNT = 4096 };
 void feature_hit(uint32_t index);
 void features_prepare(void);
-/* What a step did, and what the heap looks like now. */
+/* How the heap was opened, what a step did, and what the heap looks like now. */
 void features_of_opening(const struct step *step, const struct row *row);
 void features_of_step(const struct step *step, const struct row *row, const struct row *last);
 void features_of_heap(const struct row *row);
