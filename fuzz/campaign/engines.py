@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import UserError, one_line
 from ..harness import TARGETS
 from ..harness.build import BuildError, build
+from ..harness.processor import processor_level
 
 ENGINES = ("libfuzzer", "atheris", "afl")
 # A folder of engines that were built elsewhere, under the same names; nothing is built then.
@@ -174,11 +175,23 @@ def _build(
     name: str, target: str, sanitize: bool, folder: Path | None, core: Path | None, *, undefined: bool = True
 ) -> Path:
     home = folder or engines_folder()
+    level = processor_level()
+    if level:
+        # A folder that several machines share holds an engine for each kind of processor.
+        home /= level
     if core is not None:
         # An engine of its own: a campaign on the tree's core that runs meanwhile starts its engines by their names.
         home /= f"core-{hashlib.sha256(str(core.resolve()).encode()).hexdigest()[:12]}"
     try:
-        return build(target, engine=name, sanitize=sanitize, undefined=undefined, folder=home, core=core)
+        return build(
+            target,
+            engine=name,
+            sanitize=sanitize,
+            undefined=undefined,
+            folder=home,
+            core=core,
+            flags=[f"-march={level}"] if level else [],
+        )
     except BuildError as error:
         raise EngineError(one_line(str(error))) from None
 

@@ -38,19 +38,20 @@ void __asan_unpoison_memory_region(void const volatile *address, size_t size_byt
 int __asan_address_is_poisoned(void const volatile *address);
 void *__asan_region_is_poisoned(void *address, size_t size_bytes);
 
-/* Where a function says this instead of inline and the other first of all, it may look anywhere. */
-#define ANNOTATE_BLIND __attribute__((no_sanitize_address, noinline))
+/* Where a function says this instead of inline and the other first of all, it may look anywhere. No compiler makes it part
+ * of a caller that is watched. */
+#define ANNOTATE_BLIND __attribute__((no_sanitize_address)) inline
 #define ANNOTATE_UNSEEN ((void)0)
 typedef uint64_t __attribute__((aligned(1), may_alias)) annotate_word;
 
 /* Volatile: at -O3 clang would rather be given the word than its address, and the watched caller would look it up. */
-__attribute__((unused)) static ANNOTATE_BLIND uint64_t annotate_peek(const void *address) {
+static ANNOTATE_BLIND uint64_t annotate_peek(const void *address) {
     return *(const volatile annotate_word *)address;
 }
-__attribute__((unused)) static ANNOTATE_BLIND void annotate_poke(void *address, uint64_t value) {
+static ANNOTATE_BLIND void annotate_poke(void *address, uint64_t value) {
     *(annotate_word *)address = value;
 }
-__attribute__((unused)) static ANNOTATE_BLIND void annotate_zero(void *address, size_t size_bytes) {
+static ANNOTATE_BLIND void annotate_zero(void *address, size_t size_bytes) {
     for (volatile char *byte = address; size_bytes > 0; byte++, size_bytes--) {
         *byte = 0;
     }

@@ -8,9 +8,19 @@
  * free slots has nine bits, and 512 does not fit); the deletion of an empty main chunk is done in no edition. */
 #include "core.h"
 
-/* The record and first page of the run a free slot lies in; panics when the list has left the bin's runs, whose first pages
- * say `first_word`. */
-static chunk_record *gc_run_of_slot(zmm_heap *heap, page_word first_word, const void *slot, uint32_t *page_index) {
+/* The run that a free slot lies in: where its free slots are counted. Neighbours in a list mostly share a page, so the last
+ * page is remembered. */
+struct gc_place {
+    uintptr_t page;
+    uint16_t *free_slots;
+};
+
+/* Panics when the list has left the bin's runs, whose first pages say `first_word`. */
+static uint16_t *gc_place_of(zmm_heap *heap, page_word first_word, const void *slot, struct gc_place *last) {
+    const uintptr_t page = (uintptr_t)slot >> ZMM_PAGE_SHIFT;
+    if (page == last->page) {
+        return last->free_slots;
+    }
     const position at = ground_locate(heap, slot);
     if (at == POSITION_NONE) {
         panic(heap, PANIC_LIST_ASTRAY, slot);
@@ -19,44 +29,57 @@ static chunk_record *gc_run_of_slot(zmm_heap *heap, page_word first_word, const 
     if ((word & ~PAGE_WORD_BACK_MASK) != first_word) {
         panic(heap, PANIC_LIST_ASTRAY, slot);
     }
-    *page_index = position_page(at) - page_word_back_pages(word);
-    return ground_chunk(at);
+    *last = (struct gc_place){page, &ground_chunk(at)->free_slots[position_page(at) - page_word_back_pages(word)]};
+    return last->free_slots;
 }
 
-static void gc_bin(zmm_heap *heap, uint32_t bin_index) {
+/* Counts the bin's free slots, run by run; tells whether there is a run of nothing else. */
+static bool gc_count(zmm_heap *heap, uint32_t bin_index, page_word first_word) {
     const size_t slot_bytes = bin_bytes[bin_index];
-    const page_word first_word = page_word_small(heap->id, bin_index, 0);
-    void **const head = bin_head(heap, bin_index);
+    const uint32_t slot_count = bin_elements[bin_index];
+    struct gc_place last = {UINTPTR_MAX, NULL}; /* no page */
     bool has_free_run = false;
-    for (void *slot = *head; slot != NULL; slot = link_next(heap, slot, slot_bytes)) {
-        uint32_t page_index;
-        chunk_record *const chunk = gc_run_of_slot(heap, first_word, slot, &page_index);
-        const uint32_t free_slots = ++chunk->free_slots[page_index];
-        if (free_slots > bin_elements[bin_index]) {
+    for (const void *slot = *bin_head(heap, bin_index); slot != NULL; slot = link_next(heap, slot, slot_bytes)) {
+        const uint32_t free_slots = ++*gc_place_of(heap, first_word, slot, &last);
+        if (free_slots > slot_count) {
             panic(heap, PANIC_LIST_CIRCLE, slot);
         }
-        has_free_run |= free_slots == bin_elements[bin_index];
+        has_free_run |= free_slots == slot_count;
     }
-    if (!has_free_run) {
-        return;
+    return has_free_run;
+}
+
+/* Makes `slot` what comes after `kept`, or first where nothing was kept. */
+static void gc_join(const zmm_heap *heap, void **head, void *kept, size_t slot_bytes, void *slot) {
+    if (kept == NULL) {
+        *head = slot;
+    } else {
+        link_set(heap, kept, slot_bytes, slot);
     }
-    void *kept = NULL; /* the last slot that stays; the order of those that stay does not change */
-    void *slot = *head;
-    *head = NULL;
-    while (slot != NULL) {
-        void *const next = link_next(heap, slot, slot_bytes);
-        uint32_t page_index;
-        const chunk_record *const chunk = gc_run_of_slot(heap, first_word, slot, &page_index);
-        if (chunk->free_slots[page_index] != bin_elements[bin_index]) {
-            if (kept == NULL) {
-                *head = slot;
-            } else {
-                link_set(heap, kept, slot_bytes, slot);
-            }
-            kept = slot;
-            link_set(heap, slot, slot_bytes, NULL);
+}
+
+/* Takes the slots of free runs out of the bin's list. Those that stay keep their order, and their links where nothing
+ * between them goes. */
+static void gc_unlink(zmm_heap *heap, uint32_t bin_index, page_word first_word) {
+    const size_t slot_bytes = bin_bytes[bin_index];
+    void **const head = bin_head(heap, bin_index);
+    struct gc_place last = {UINTPTR_MAX, NULL}; /* no page */
+    void *kept = NULL;
+    bool is_cut = false; /* the last kept slot's link, or the head, leads to a slot that goes */
+    for (void *slot = *head, *next; slot != NULL; slot = next) {
+        next = link_next(heap, slot, slot_bytes);
+        if (*gc_place_of(heap, first_word, slot, &last) == bin_elements[bin_index]) {
+            is_cut = true;
+            continue;
         }
-        slot = next;
+        if (is_cut) {
+            gc_join(heap, head, kept, slot_bytes, slot);
+            is_cut = false;
+        }
+        kept = slot;
+    }
+    if (is_cut) {
+        gc_join(heap, head, kept, slot_bytes, NULL);
     }
 }
 
@@ -93,7 +116,10 @@ static size_t gc_chunk(zmm_heap *heap, chunk_record *chunk) {
 ZMM_INTERNAL size_t gc_collect(zmm_heap *heap) {
     const uint32_t first_bin = heap->edition == ZMM_EDITION_PHP_8_2 ? 1 : 0;
     for (uint32_t bin_index = first_bin; bin_index < ZMM_BIN_COUNT; bin_index++) {
-        gc_bin(heap, bin_index);
+        const page_word first_word = page_word_small(heap->id, bin_index, 0);
+        if (gc_count(heap, bin_index, first_word)) {
+            gc_unlink(heap, bin_index, first_word);
+        }
     }
     size_t collected_pages = 0;
     chunk_record *chunk = chunk_verified(heap, heap->main_chunk);

@@ -30,27 +30,27 @@ static inline bool bin_is_tiny(uint32_t bin_index) {
 static inline void **bin_head(zmm_heap *heap, uint32_t bin_index) {
     return bin_is_tiny(bin_index) ? &heap->free_tiny : &heap->free_slot[bin_index];
 }
-static inline uint64_t *link_twin(const void *slot, size_t slot_bytes) {
+static ANNOTATE_BLIND uint64_t *link_twin(const void *slot, size_t slot_bytes) {
     const size_t twin_bytes = ZMM_TRIMS && slot_bytes > sizeof(uint64_t) ? 2 * sizeof(uint64_t) : slot_bytes;
     return (uint64_t *)((uintptr_t)slot + twin_bytes - sizeof(uint64_t));
 }
 /* What the twin of a slot's first word is, and which first word has this twin. */
-static inline uint64_t link_seal(const void *slot, uint64_t word) {
+static ANNOTATE_BLIND uint64_t link_seal(const void *slot, uint64_t word) {
     return word * LINK_FACTOR - (uintptr_t)slot;
 }
-static inline uint64_t link_unseal(const void *slot, uint64_t twin) {
+static ANNOTATE_BLIND uint64_t link_unseal(const void *slot, uint64_t twin) {
     return (twin + (uintptr_t)slot) * LINK_INVERSE;
 }
-static inline bool link_is_whole(const void *slot, size_t slot_bytes) {
+static ANNOTATE_BLIND bool link_is_whole(const void *slot, size_t slot_bytes) {
     return !ZMM_SEALED_LINKS || slot_bytes == sizeof(uint64_t) ||
            link_seal(slot, ANNOTATE_PEEK((const uint64_t *)slot)) == ANNOTATE_PEEK(link_twin(slot, slot_bytes));
 }
 /* A slot's first word as an address, and back. */
-static inline uint64_t link_mask(const zmm_heap *heap, uint64_t word) {
+static ANNOTATE_BLIND uint64_t link_mask(const zmm_heap *heap, uint64_t word) {
     return ZMM_SEALED_LINKS ? word ^ heap->link_key : word;
 }
 /* Opens a link without asking whether it is whole. */
-static inline void *link_open(const zmm_heap *heap, const void *slot, size_t slot_bytes) {
+static ANNOTATE_BLIND void *link_open(const zmm_heap *heap, const void *slot, size_t slot_bytes) {
     const uint64_t word = ANNOTATE_PEEK((const uint64_t *)slot);
     const bool is_twin = ZMM_SEALED_LINKS && slot_bytes == sizeof(uint64_t);
     return (void *)(uintptr_t)link_mask(heap, is_twin ? link_unseal(slot, word) : word);
@@ -62,7 +62,7 @@ static inline void *link_next(zmm_heap *heap, const void *slot, size_t slot_byte
     return link_open(heap, slot, slot_bytes);
 }
 /* The twin comes last: in a tiny slot it is what stays. */
-static inline void link_set(const zmm_heap *heap, void *slot, size_t slot_bytes, const void *next) {
+static ANNOTATE_BLIND void link_set(const zmm_heap *heap, void *slot, size_t slot_bytes, const void *next) {
     const uint64_t word = link_mask(heap, (uintptr_t)next);
     ANNOTATE_POKE((uint64_t *)slot, word);
 #if ZMM_SEALED_LINKS
@@ -76,8 +76,8 @@ static inline void link_set(const zmm_heap *heap, void *slot, size_t slot_bytes,
  * may forget to write: 16 bytes from `wipe_bytes` on and the second word. In slots that are too short for all of it the
  * stores overlap, so the twin comes last. (With trims more is wiped, and it is done when the slot begins to wait.) */
 #define LINK_WIPED_BYTES ((size_t)16)
-static inline void link_set_wiped(const zmm_heap *heap, void *slot, size_t slot_bytes, size_t wipe_bytes,
-                                  const void *next) {
+static ANNOTATE_BLIND void link_set_wiped(const zmm_heap *heap, void *slot, size_t slot_bytes, size_t wipe_bytes,
+                                          const void *next) {
     const uint64_t word = link_mask(heap, (uintptr_t)next);
     ANNOTATE_ZERO((char *)slot + wipe_bytes, LINK_WIPED_BYTES);
 #if ZMM_ANNOTATES
