@@ -183,7 +183,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         # the measure of the suite itself
         "mutate.*",
         # coverage-guided fuzzing
-        *("harness", "harness.opinion", "harness.readers", "harness.drive", "harness.build", "harness.reach"),
+        *("harness", "harness.processor", "harness.opinion", "harness.readers", "harness.drive", "harness.build"),
+        "harness.reach",
         # campaigns
         "campaign.*",
         # bugs on purpose

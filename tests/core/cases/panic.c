@@ -43,6 +43,16 @@ CASE_AT_ALL_LEVELS(blocks_of_another_heap_panic) {
     EXPECT_NO_BLOCK(heap, OTHERS, alloc_of(store_heap(ZMM_EDITION_ZMM, &store_handlers), 40));
 }
 
+/* Of many heaps any two have different ids, in whichever bits these differ. */
+CASE_AT_ALL_LEVELS(blocks_of_many_other_heaps_panic) {
+    zmm_heap *const heap = new_heap();
+    for (int index = 0; index < 17; index++) {
+        zmm_heap *const other = new_heap();
+        EXPECT_PANIC(OTHERS, zmm_heap_free(heap, alloc_of(other, 40)));
+        EXPECT_PANIC(OTHERS, zmm_heap_free(heap, pages_of(other, 2)));
+    }
+}
+
 /* The inside of a large block, a free page, the first page of a chunk. */
 CASE_AT_ALL_LEVELS(inside_of_large_blocks_and_free_pages_panic) {
     zmm_heap *const heap = new_heap();
