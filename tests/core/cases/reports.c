@@ -156,6 +156,10 @@ CASE_WITH_GUARDS(reports_know_libc_s_blocks_outside_its_heap) {
         report_of_free(heap, (char *)mapping + 8192);
         EXPECT_IN_REPORT(index < 6 ? "belongs to a mapping that no heap knows" : "belongs to libc, by the look of it");
     }
+    static const uint64_t odd_head[] = {4088, 10}; /* fits, but libc's blocks begin at multiples of 16 */
+    memcpy((char *)mapping + 8192 - 8, odd_head, 16);
+    report_of_free(heap, (char *)mapping + 8192 + 8);
+    EXPECT_IN_REPORT("belongs to a mapping that no heap knows");
     munmap(mapping, 64 * MEBIBYTE);
 }
 
