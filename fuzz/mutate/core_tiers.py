@@ -254,6 +254,15 @@ class Arena:
             return Kill("cases", "COMPILE", error.splitlines()[0], 0)
         try:
             return run_cases(program, self.cases)
+        except UnknownCaseError as unknown:
+            # A change of what a level has takes cases away. Without the mutant each must be there.
+            if workshop.cases(program):
+                raise SoundCoreError("the cases do not compile without a mutant") from None
+            try:
+                run_cases(program, self.cases)
+            except UnknownCaseError as again:
+                raise SoundCoreError(f"the cases do not run without a mutant: {again}") from None
+            return Kill("cases", "CASE-MISSING", str(unknown), 0)
         finally:
             with suppress(OSError):
                 program.unlink()
@@ -319,12 +328,16 @@ def case_names(root: Path, level: str) -> list[str]:
     return sorted(names, key=lambda name: _SLOW_CASE.search(name) is not None)
 
 
+class UnknownCaseError(Exception):
+    """A program of the core's cases has none of a name; what it says of that."""
+
+
 def run_cases(program: Path, names: Sequence[str], seconds: float = _CASES_SECONDS) -> Kill | None:
     """
     Runs cases, each in a process of its own, up to the first that fails; None when all pass.
 
     Raises:
-        SoundCoreError: the program knows one of the names not.
+        UnknownCaseError: the program knows one of the names not.
     """
     process = subprocess.Popen(
         [str(program), *names], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
@@ -352,7 +365,7 @@ def run_cases(program: Path, names: Sequence[str], seconds: float = _CASES_SECON
                     break
         code = process.wait()
         if code == 2:
-            raise SoundCoreError(f"the cases do not run: {last}")
+            raise UnknownCaseError(last)
         return None if code == 0 else Kill("cases", "DEATH", f"the cases end with status {code}: {last}", 0)
     finally:
         with suppress(ProcessLookupError):

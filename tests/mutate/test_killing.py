@@ -108,6 +108,22 @@ def test_what_has_no_seed_is_asked_once(root: Path, lab: CoreLab, monkeypatch: p
     assert deaths[0].seconds == deaths[1].seconds > 0
 
 
+def test_mutant_that_takes_cases_away_is_killed(
+    root: Path, lab: CoreLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A level that is another one has not the cases of its own. A case that the core as it is has not kills nobody."""
+    workshop = Workshop(root, tmp_path, "release")
+    old = "#define ZMM_TRIMS (ZMM_LEVEL >= ZMM_LEVEL_HARDENED)"
+    mutant = plant(root, CORE, "zmm/core/config.h", old, "#define ZMM_TRIMS (ZMM_LEVEL >= ZMM_LEVEL_RELEASE)")
+    monkeypatch.setattr(lab.arena, "cases", case_names(root, "release"))
+    kill = lab.arena._run_cases(workshop, mutant, tmp_path / "cases")
+    assert kill is not None
+    assert kill.rule == "CASE-MISSING"
+    monkeypatch.setattr(lab.arena, "cases", ["nobodys_case"])
+    with pytest.raises(SoundCoreError, match="no case is named nobodys_case"):
+        lab.arena._run_cases(workshop, mutant, tmp_path / "cases")
+
+
 def test_core_as_it_is_survives_every_deck(lab: CoreLab) -> None:
     """The control: the sound library, given to the same programs as a mutant is, is not killed."""
     nothing = Mutant(CORE, "zmm/core/gc.c", "", 0, "", "", "control")
