@@ -380,6 +380,19 @@ CASE_AT_RELEASE(reports_explain_each_kind_of_damage) {
     report_of_panic(heap, PANIC_NOT_OURS, elsewhere);
 }
 
+/* A list of spare chunks that ends too soon has no chunk to show, one that goes on has. */
+CASE_WITH_GUARDS(reports_say_where_the_spare_chunks_end) {
+    zmm_heap *const heap = new_heap();
+    pages_of(heap, 300);
+    heap->cached_count = 1;
+    REPORT_OF(pages_of(heap, 300));
+    EXPECT(seen_report.address == (const void *)&heap->cached_chunks);
+    heap->cached_count = 0;
+    heap->cached_chunks = heap->main_chunk;
+    REPORT_OF(pages_of(heap, 300));
+    EXPECT(seen_report.address == (const void *)heap->main_chunk);
+}
+
 /* strndup is given a length; what it would read beyond a block of this heap is a panic. */
 CASE_AT_RELEASE(strndup_does_not_read_beyond_its_source) {
     zmm_heap *const heap = new_heap();
@@ -393,6 +406,9 @@ CASE_AT_RELEASE(strndup_does_not_read_beyond_its_source) {
     EXPECT(zmm_heap_strndup(heap, slot + 100, 12) != NULL);
     REPORT_OF(zmm_heap_strndup(heap, slot, 113));
     REPORT_OF(zmm_heap_strndup(heap, slot + 100, 13));
+    EXPECT(seen_report.address == slot + 100 && seen_report.has_values);
+    EXPECT_EQUAL(seen_report.expected, 12);
+    EXPECT_EQUAL(seen_report.found, 13);
     EXPECT(zmm_heap_strndup(heap, large + 4096, 4096) != NULL);
     EXPECT(zmm_heap_strndup(heap, huge + 3 * MEBIBYTE - 100, 100) != NULL);
     REPORT_OF(zmm_heap_strndup(heap, huge + 3 * MEBIBYTE - 100, 101));
