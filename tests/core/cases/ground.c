@@ -217,19 +217,75 @@ CASE_AT_ALL_LEVELS(heap_ids_go_round_and_run_out) {
     ledger_expect_balanced(0);
 }
 
-static void *thread_of_one_heap(void *unused) {
-    zmm_heap_shutdown(new_heap(), true, true);
+/* What the process' heaps share, each call by a thread while somebody else has the lock. */
+static struct locked_calls {
+    atomic_bool is_done;
+    void (*call)(void);
+    chunk_record *chunk;
+    uint32_t id;
+} locked;
+static void locked_prepare(void) {
+    EXPECT(ground_prepare());
+}
+static void locked_is_full(void) {
+    EXPECT(!ground_range_is_full());
+}
+static void locked_take(void) {
+    locked.chunk = ground_chunk_take();
+}
+static void locked_adopt(void) {
+    locked.chunk = ground_chunk_adopt((void *)(uintptr_t)(3 * ZMM_CHUNK_BYTES));
+}
+static void locked_locate(void) {
+    EXPECT(ground_locate_foreign(NULL, 3 * ZMM_CHUNK_BYTES) != POSITION_NONE);
+}
+static void locked_give_back(void) {
+    ground_chunk_give_back(locked.chunk);
+}
+static void locked_id_take(void) {
+    locked.id = ground_heap_id_take();
+}
+static void locked_id_give_back(void) {
+    ground_heap_id_give_back(locked.id);
+}
+static void locked_enter(void) {
+    owners_enter(NULL, &locked);
+}
+static void locked_find(void) {
+    EXPECT(owners_find(&locked) == NULL);
+}
+static void locked_leave(void) {
+    owners_leave(&locked);
+}
+static void *thread_of_a_call(void *unused) {
+    locked.call();
+    atomic_store(&locked.is_done, true);
     return unused;
 }
-
-/* Whoever comes while the ground is locked waits until it is not. */
-CASE_AT_ALL_LEVELS(ground_lock_is_waited_for) {
+static void expect_to_wait(atomic_flag *flag, void (*call)(void)) {
     pthread_t thread;
-    lock_take(&ground_flag);
-    EXPECT(pthread_create(&thread, NULL, thread_of_one_heap, NULL) == 0);
-    usleep(20000);
-    lock_give_back(&ground_flag);
+    locked.call = call;
+    atomic_store(&locked.is_done, false);
+    lock_take(flag);
+    EXPECT(pthread_create(&thread, NULL, thread_of_a_call, NULL) == 0);
+    usleep(10000);
+    EXPECT(!atomic_load(&locked.is_done));
+    lock_give_back(flag);
     EXPECT(pthread_join(thread, NULL) == 0);
+    EXPECT(atomic_load(&locked.is_done));
+}
+
+/* Whoever comes while what all heaps share is locked waits until it is not. */
+CASE_AT_ALL_LEVELS(locks_are_waited_for) {
+    static void (*const on_the_ground[])(void) = {locked_prepare,   locked_is_full, locked_take,
+                                                  locked_give_back, locked_adopt,   locked_locate,
+                                                  locked_give_back, locked_id_take, locked_id_give_back};
+    for (size_t index = 0; index < sizeof(on_the_ground) / sizeof(on_the_ground[0]); index++) {
+        expect_to_wait(&ground_flag, on_the_ground[index]);
+    }
+    expect_to_wait(&owners_flag, locked_enter);
+    expect_to_wait(&owners_flag, locked_find);
+    expect_to_wait(&owners_flag, locked_leave);
 }
 
 /* Many heaps one after the other reuse records and addresses. */
